@@ -1,0 +1,172 @@
+// Package informer keeps the model of the mesh equal to what the API server stores. It translates each object as it
+// arrives and keeps the translation only, so that every object is in memory once and in its leanest form.
+package informer
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
+
+	"github.com/meshwarden/meshwarden/pkg/istio"
+	"github.com/meshwarden/meshwarden/pkg/policy"
+)
+
+// retryPeriod is how long the informer waits before it lists again after an error, or looks again for a resource that
+// does not exist. One small GET a second is all that a cluster without Istio pays.
+const retryPeriod = time.Second
+
+// state is what an informer knows about its resource.
+type state int
+
+const (
+	unknown state = iota // nothing yet: not listed, or the list failed
+	absent               // the API server does not serve the resource: there are no objects
+	synced               // the model held every object once, and follows the changes
+)
+
+// Informer follows the objects of one kind. It is a controller-runtime Runnable that every replica runs.
+type Informer struct {
+	kind     kind
+	client   rest.Interface
+	store    *store
+	clock    clock.Clock
+	log      logr.Logger
+	retryNow chan struct{}
+
+	mu      sync.Mutex
+	state   state
+	changed chan struct{} // closed and replaced at each change of state
+	failure error
+}
+
+// kind is what the informer must know about its objects' API.
+type kind struct {
+	kind     policy.Kind
+	resource string
+	object   func() runtime.Object
+	list     func() runtime.Object
+}
+
+func kinds() []kind {
+	return []kind{
+		{
+			kind: policy.KindGateway, resource: "gateways",
+			object: func() runtime.Object { return &istio.Gateway{} },
+			list:   func() runtime.Object { return &istio.GatewayList{} },
+		},
+		{
+			kind: policy.KindVirtualService, resource: "virtualservices",
+			object: func() runtime.Object { return &istio.VirtualService{} },
+			list:   func() runtime.Object { return &istio.VirtualServiceList{} },
+		},
+	}
+}
+
+// Start follows the resource until the context ends. A resource that does not exist yet is looked for until it does; one
+// that is removed leaves an empty model behind and is looked for again.
+func (i *Informer) Start(ctx context.Context) error {
+	// One reflector for good: it remembers the newest version that it saw and never lists an older one.
+	reflector := cache.NewReflectorWithOptions(i.listerWatcher(), i.kind.object(), i.store, cache.ReflectorOptions{Name: i.kind.resource})
+	for ctx.Err() == nil {
+		i.note(ctx, reflector.ListAndWatchWithContext(ctx))
+		select {
+		case <-ctx.Done():
+		case <-i.clock.After(retryPeriod):
+		case <-i.retryNow:
+		}
+	}
+	return nil
+}
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable: every replica judges, so every replica needs the model.
+func (i *Informer) NeedLeaderElection() bool {
+	return false
+}
+
+// note takes in how a list and watch ended. A watch that ends after a good list keeps the informer synced: what the
+// model holds may lag, which admission allows for, and the next list repairs it.
+func (i *Informer) note(ctx context.Context, err error) {
+	switch {
+	case ctx.Err() != nil:
+	case apierrors.IsNotFound(err):
+		if err := i.store.clear(); err != nil {
+			i.log.Error(err, "cannot empty the model of a removed resource")
+		}
+		i.set(absent, nil)
+	case err != nil:
+		i.log.Error(err, "cannot list or watch; trying again", "retryAfter", retryPeriod.String())
+		i.set(unknown, err)
+	}
+}
+
+// set changes the state and wakes who waits for it. Once synced, only the resource's removal changes that.
+func (i *Informer) set(s state, failure error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.failure = failure
+	if i.state == s || i.state == synced && s == unknown {
+		return
+	}
+	i.state = s
+	close(i.changed)
+	i.changed = make(chan struct{})
+	i.log.Info("informer changed state", "state", [...]string{"unknown", "absent", "synced"}[s])
+}
+
+// settled returns nil when the model can be relied on for the kind: it is synced, or the resource does not exist. With
+// exists set, the caller knows better than to accept the latter. Otherwise it returns why not, and a channel that closes
+// when that changes.
+func (i *Informer) settled(exists bool) (<-chan struct{}, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	switch {
+	case i.state == synced || i.state == absent && !exists:
+		return nil, nil
+	case i.failure != nil:
+		return i.changed, fmt.Errorf("cannot read %s: %w", i.kind.resource, i.failure)
+	}
+	return i.changed, fmt.Errorf("%s are not read yet", i.kind.resource)
+}
+
+// wait blocks until the informer is settled or the context ends.
+func (i *Informer) wait(ctx context.Context, exists bool) error {
+	for {
+		changed, err := i.settled(exists)
+		if err == nil {
+			return nil
+		}
+		select {
+		case i.retryNow <- struct{}{}:
+		default:
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%w (%w)", err, ctx.Err())
+		}
+	}
+}
+
+func (i *Informer) listerWatcher() cache.ListerWatcher {
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			list := i.kind.list()
+			err := i.client.Get().Resource(i.kind.resource).VersionedParams(&o, metav1.ParameterCodec).Do(ctx).Into(list)
+			return list, err
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.Watch = true
+			return i.client.Get().Resource(i.kind.resource).VersionedParams(&o, metav1.ParameterCodec).Watch(ctx)
+		},
+	}
+}
