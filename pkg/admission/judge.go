@@ -1,0 +1,143 @@
+package admission
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/meshwarden/meshwarden/pkg/mesh"
+	"github.com/meshwarden/meshwarden/pkg/policy"
+)
+
+// readAtOnce is how many objects are read again, past the cache, before a denial is judged once more.
+const readAtOnce = 8
+
+// verdict is what a judgement came to.
+type verdict struct {
+	// findings have the actions that are to be taken.
+	findings []policy.Finding
+	// overridden are those of the findings whose denial the object's annotation turned into a warning.
+	overridden []policy.Finding
+}
+
+// judge judges the change in the world that it would make. The cache may lag behind the API server, and a denial that
+// rests on it would be false; so whatever a denying finding names is read again first, eight objects at a time, until
+// one denial rests on fresh reads alone or none is left. A false allowance is possible; the re-evaluation of stored
+// objects finds it.
+func (v *Validator) judge(ctx context.Context, c change) (verdict, error) {
+	world := v.Model.World()
+	fresh := map[policy.Ref]bool{c.ref: true}
+	for {
+		found, err := v.evaluate(world, c)
+		if err != nil {
+			return verdict{}, err
+		}
+		if c.after == nil && len(found.findings) > 0 {
+			// The objects of a namespace that is being deleted go in any order, and nobody needs a warning about that. A
+			// deletion must not fail because this cannot be found out.
+			if terminating, err := v.Cluster.Terminating(ctx, c.ref.Namespace); err == nil && terminating {
+				return verdict{}, nil
+			}
+		}
+		if !policy.Denies(found.findings) {
+			return found, nil
+		}
+		if len(fresh) == 1 {
+			terminating, err := v.Cluster.Terminating(ctx, c.ref.Namespace)
+			if err != nil {
+				return verdict{}, fmt.Errorf("cannot tell whether its namespace is being deleted: %w", err)
+			}
+			if terminating {
+				return verdict{}, nil
+			}
+		}
+		stale := staleReferences(found.findings, fresh)
+		if len(stale) == 0 {
+			return found, nil
+		}
+		if err := world.Refresh(ctx, v.Cluster, stale); err != nil {
+			return verdict{}, fmt.Errorf("cannot confirm a denial: %w", err)
+		}
+		v.Metrics.reread(len(stale))
+		for _, ref := range stale {
+			fresh[ref] = true
+		}
+	}
+}
+
+// staleReferences returns what to read again before the findings can deny: nothing once one denial rests on fresh
+// objects alone.
+func staleReferences(findings []policy.Finding, fresh map[policy.Ref]bool) []policy.Ref {
+	var stale []policy.Ref
+	for _, f := range findings {
+		if f.Action != policy.Deny {
+			continue
+		}
+		rest := slices.DeleteFunc(slices.Clone(f.Related), func(r policy.Ref) bool { return fresh[r] })
+		if len(rest) == 0 {
+			return nil
+		}
+		for _, ref := range rest {
+			if len(stale) < readAtOnce && !slices.Contains(stale, ref) {
+				stale = append(stale, ref)
+			}
+		}
+	}
+	return stale
+}
+
+// evaluate applies the change to the world, judges it, and softens the denials that are not to be.
+func (v *Validator) evaluate(world *mesh.World, c change) (verdict, error) {
+	if err := put(world, c.ref, c.after); err != nil {
+		return verdict{}, err
+	}
+	result := verdict{findings: policy.Evaluate(world, c.object(), v.Rules)}
+	if !policy.Denies(result.findings) {
+		return result, nil
+	}
+	known, err := v.knownFindings(world, c)
+	if err != nil {
+		return verdict{}, err
+	}
+	allowed := c.allowed()
+	for i := range result.findings {
+		f := &result.findings[i]
+		wanted, possible := slices.Contains(allowed, f.Rule), slices.Contains(v.Overridable, f.Rule)
+		switch {
+		case f.Action != policy.Deny:
+		case known[f.Identity()], c.dryRun && len(f.Related) > 0:
+			f.Action = policy.Warn
+		case wanted && possible:
+			f.Action = policy.Warn
+			result.overridden = append(result.overridden, *f)
+		case wanted:
+			f.Remedy += fmt.Sprintf(" (%s names %s, but the platform does not let objects override this rule.)", AllowAnnotation, f.Rule)
+		case possible:
+			f.Remedy += fmt.Sprintf(" Where no order of changes avoids this, annotate the object with %s: %s.", AllowAnnotation, f.Rule)
+		}
+	}
+	return result, nil
+}
+
+// knownFindings are the identities of what is to be said of the old object in the same world: an edit that has nothing to
+// do with these must pass.
+func (v *Validator) knownFindings(world *mesh.World, c change) (map[string]bool, error) {
+	if c.before == nil || c.before.parsed == nil || c.after == nil {
+		return nil, nil
+	}
+	if err := put(world, c.ref, c.before); err != nil {
+		return nil, err
+	}
+	known := map[string]bool{}
+	for _, f := range policy.Evaluate(world, c.standing(), v.Rules) {
+		known[f.Identity()] = true
+	}
+	return known, put(world, c.ref, c.after)
+}
+
+func put(world *mesh.World, ref policy.Ref, v *version) error {
+	if v == nil {
+		return world.Remove(ref)
+	}
+	return world.Put(v.parsed)
+}

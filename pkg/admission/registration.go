@@ -1,0 +1,85 @@
+package admission
+
+import (
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/meshwarden/meshwarden/pkg/istio"
+)
+
+// Where the webhooks are served.
+const (
+	// ServiceName is the name of Meshwarden's Service, whose port 443 leads to the webhook server.
+	ServiceName = "meshwarden-webhook"
+	// NamespacePath serves the mutating webhook on Namespaces.
+	NamespacePath = "/mutate-namespace"
+	// ValidatePath serves the validating webhooks on Gateways and VirtualServices.
+	ValidatePath = "/validate"
+	// ConfigurationName is the name of both webhook configurations.
+	ConfigurationName = "meshwarden"
+)
+
+// Mutating returns the registration of the webhook on Namespaces, with Meshwarden's Service in the given namespace.
+//
+// It fails open: while Meshwarden is away, namespaces come into being without label, and the onboarding controller adds
+// it afterwards.
+func Mutating(namespace string) *admissionregistrationv1.MutatingWebhookConfiguration {
+	return &admissionregistrationv1.MutatingWebhookConfiguration{
+		TypeMeta:   metav1.TypeMeta{APIVersion: admissionregistrationv1.SchemeGroupVersion.String(), Kind: "MutatingWebhookConfiguration"},
+		ObjectMeta: metav1.ObjectMeta{Name: ConfigurationName},
+		Webhooks: []admissionregistrationv1.MutatingWebhook{{
+			Name:                    "namespace.meshwarden.io",
+			ClientConfig:            clientConfig(namespace, NamespacePath),
+			Rules:                   rules("", "v1", "namespaces", admissionregistrationv1.ClusterScope, admissionregistrationv1.Create),
+			FailurePolicy:           new(admissionregistrationv1.Ignore),
+			MatchPolicy:             new(admissionregistrationv1.Equivalent),
+			SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
+			TimeoutSeconds:          new(int32(2)),
+			AdmissionReviewVersions: []string{"v1"},
+		}},
+	}
+}
+
+// Validating returns the registration of the webhooks on Gateways and VirtualServices.
+//
+// Creation and update fail closed: what could not be judged is not stored. The deletion of a Gateway only warns and fails
+// open, so that no deletion of a namespace ever waits for Meshwarden. The one side effect is an Event about a rule that an
+// object's annotation overrode, and a dry run has none.
+func Validating(namespace string) *admissionregistrationv1.ValidatingWebhookConfiguration {
+	webhook := func(name, resource string, failure admissionregistrationv1.FailurePolicyType, operations ...admissionregistrationv1.OperationType) admissionregistrationv1.ValidatingWebhook {
+		return admissionregistrationv1.ValidatingWebhook{
+			Name:                    name,
+			ClientConfig:            clientConfig(namespace, ValidatePath),
+			Rules:                   rules(istio.GroupVersion().Group, istio.GroupVersion().Version, resource, admissionregistrationv1.NamespacedScope, operations...),
+			FailurePolicy:           &failure,
+			MatchPolicy:             new(admissionregistrationv1.Equivalent),
+			SideEffects:             new(admissionregistrationv1.SideEffectClassNoneOnDryRun),
+			TimeoutSeconds:          new(int32(5)),
+			AdmissionReviewVersions: []string{"v1"},
+		}
+	}
+	return &admissionregistrationv1.ValidatingWebhookConfiguration{
+		TypeMeta:   metav1.TypeMeta{APIVersion: admissionregistrationv1.SchemeGroupVersion.String(), Kind: "ValidatingWebhookConfiguration"},
+		ObjectMeta: metav1.ObjectMeta{Name: ConfigurationName},
+		Webhooks: []admissionregistrationv1.ValidatingWebhook{
+			webhook("virtualservice.meshwarden.io", "virtualservices", admissionregistrationv1.Fail, admissionregistrationv1.Create, admissionregistrationv1.Update),
+			webhook("gateway.meshwarden.io", "gateways", admissionregistrationv1.Fail, admissionregistrationv1.Create, admissionregistrationv1.Update),
+			webhook("gateway-delete.meshwarden.io", "gateways", admissionregistrationv1.Ignore, admissionregistrationv1.Delete),
+		},
+	}
+}
+
+func clientConfig(namespace, path string) admissionregistrationv1.WebhookClientConfig {
+	return admissionregistrationv1.WebhookClientConfig{Service: &admissionregistrationv1.ServiceReference{
+		Namespace: namespace, Name: ServiceName, Path: &path, Port: new(int32(443)),
+	}}
+}
+
+func rules(group, version, resource string, scope admissionregistrationv1.ScopeType, operations ...admissionregistrationv1.OperationType) []admissionregistrationv1.RuleWithOperations {
+	return []admissionregistrationv1.RuleWithOperations{{
+		Operations: operations,
+		Rule: admissionregistrationv1.Rule{
+			APIGroups: []string{group}, APIVersions: []string{version}, Resources: []string{resource}, Scope: &scope,
+		},
+	}}
+}

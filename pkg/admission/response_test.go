@@ -1,0 +1,160 @@
+package admission_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/meshwarden/meshwarden/pkg/admission"
+	"github.com/meshwarden/meshwarden/pkg/policy"
+)
+
+// finds returns a rule that always reports n findings whose messages are as long as given.
+func finds(n int, action policy.Action, length int) policy.Rule {
+	return policy.Rule{
+		ID: "MW901", Name: "always", Kinds: []policy.Kind{policy.KindVirtualService}, Remedy: "Do what helps.", Action: action,
+		Check: func(policy.Mesh, policy.Object) []policy.Finding {
+			var found []policy.Finding
+			for i := range n {
+				found = append(found, policy.Finding{
+					Path: fmt.Sprintf("spec.hosts[%d]", i), Host: fmt.Sprint(i), Message: "it is wrong" + strings.Repeat(".", max(0, length-11)),
+				})
+			}
+			return found
+		},
+	}
+}
+
+// TestDeniedStatus holds the whole status: kubectl prints the causes, other clients the message.
+func TestDeniedStatus(t *testing.T) {
+	w := newWorld(t, func(o *admission.Options) { o.Rules = []policy.Rule{finds(2, policy.Deny, 0)} })
+	r := w.Handle(t.Context(), creation(virtualService("shop/web", nil)))
+	want := &metav1.Status{
+		Status: "Failure", Code: http.StatusUnprocessableEntity, Reason: metav1.StatusReasonInvalid,
+		Message: "VirtualService shop/web is invalid: spec.hosts[0]: MW901 always: it is wrong. Do what helps.; " +
+			"spec.hosts[1]: MW901 always: it is wrong. Do what helps.",
+		Details: &metav1.StatusDetails{
+			Group: "networking.istio.io", Kind: "VirtualService", Name: "web",
+			Causes: []metav1.StatusCause{
+				{Type: "FieldValueInvalid", Field: "spec.hosts[0]", Message: "MW901 always: it is wrong. Do what helps."},
+				{Type: "FieldValueInvalid", Field: "spec.hosts[1]", Message: "MW901 always: it is wrong. Do what helps."},
+			},
+		},
+	}
+	if diff := cmp.Diff(want, r.Result); diff != "" || r.Allowed {
+		t.Errorf("allowed %t, status (-want +got):\n%s", r.Allowed, diff)
+	}
+}
+
+// TestDeniedByEveryRule: each cause says which rule, what is wrong with what, and what to do.
+func TestDeniedByEveryRule(t *testing.T) {
+	gateways := []object{gateway("infra/public", "*.example.com"), gateway("infra/second", "*.second.com")}
+	used := virtualService("shop/used", []string{"used.example.com"}, "infra/public")
+	broken := map[string]object{
+		"MW101": virtualService("shop/web", []string{"a.example.com"}, "infra/gone"),
+		"MW102": virtualService("shop/web", []string{"a.other.com"}, "infra/public"),
+		"MW105": virtualService("shop/web", []string{"a.example.com"}, "infra/public", "infra/second"),
+		"MW106": virtualService("shop/web", []string{"a.example.com"}, "infra/public").matching("infra/second"),
+		"MW207": gateway("infra/public", "*.other.com"),
+	}
+	names := map[string][]string{
+		"MW101": {"infra/gone"}, "MW102": {"a.other.com", "infra/public"}, "MW105": {"infra/second", "a.example.com"},
+		"MW106": {"infra/second"}, "MW207": {"used.example.com", "shop/used"},
+	}
+	for _, rule := range policy.Rules() {
+		t.Run(rule.ID, func(t *testing.T) {
+			o, ok := broken[rule.ID]
+			if !ok {
+				t.Fatal("the test has no object that this rule denies")
+			}
+			w := newWorld(t)
+			w.cache(t, append(gateways, used)...)
+			w.store(t, append(gateways, used)...)
+			request := creation(o)
+			if rule.ID == "MW207" {
+				request = replacement(gateways[0], o)
+			}
+			r := w.Handle(t.Context(), request)
+			if diff := cmp.Diff(answer{Code: 422, Denied: []string{rule.ID}}, summary(r)); diff != "" {
+				t.Fatalf("answer (-want +got):\n%s", diff)
+			}
+			cause := r.Result.Details.Causes[0]
+			for _, part := range append(names[rule.ID], rule.ID, rule.Name, rule.Remedy) {
+				if !strings.Contains(cause.Message, part) || !strings.Contains(r.Result.Message, part) {
+					t.Errorf("cause %q or message %q lacks %q", cause.Message, r.Result.Message, part)
+				}
+			}
+			if cause.Field == "" {
+				t.Error("the cause names no field")
+			}
+		})
+	}
+}
+
+func TestDeniedCausesAreCapped(t *testing.T) {
+	tests := []struct {
+		reason         string
+		findings, want int
+		last           string
+	}{
+		{"all fit", 20, 20, "MW901 always: it is wrong. Do what helps."},
+		{"one too many", 21, 21, "and 1 more"},
+		{"a long list of hosts", 10_000, 21, "and 9980 more"},
+	}
+	for _, tc := range tests {
+		t.Run(tc.reason, func(t *testing.T) {
+			w := newWorld(t, func(o *admission.Options) { o.Rules = []policy.Rule{finds(tc.findings, policy.Deny, 0)} })
+			r := w.Handle(t.Context(), creation(virtualService("shop/web", nil)))
+			causes := r.Result.Details.Causes
+			if len(causes) != tc.want || causes[len(causes)-1].Message != tc.last {
+				t.Errorf("%d causes, the last is %v", len(causes), causes[len(causes)-1])
+			}
+			if !strings.HasSuffix(r.Result.Message, tc.last) {
+				t.Errorf("message %q", r.Result.Message)
+			}
+		})
+	}
+}
+
+// TestWarningsAreCapped: beyond 4,096 characters in all, the API server cuts each warning to 256.
+func TestWarningsAreCapped(t *testing.T) {
+	tests := []struct {
+		reason           string
+		findings, length int
+		shown            int
+		last             string
+	}{
+		{"one", 1, 0, 1, ""},
+		{"many short ones fit", 60, 0, 60, ""},
+		{"many more do not", 10_000, 0, 71, "meshwarden: and 9929 more"},
+		{"a few long ones do not", 6, 2_000, 4, "meshwarden: and 2 more"},
+		{"one that no client could read is cut", 1, 1_000_000, 1, ""},
+	}
+	for _, tc := range tests {
+		t.Run(tc.reason, func(t *testing.T) {
+			w := newWorld(t, func(o *admission.Options) { o.Rules = []policy.Rule{finds(tc.findings, policy.Warn, tc.length)} })
+			got := w.Handle(t.Context(), creation(virtualService("shop/web", nil))).Warnings
+			if total := len(strings.Join(got, "")); total > 4096 {
+				t.Errorf("%d bytes", total)
+			}
+			if tc.last != "" {
+				if last := got[len(got)-1]; last != tc.last {
+					t.Errorf("the last is %q", last)
+				}
+				got = got[:len(got)-1]
+			}
+			if len(got) != tc.shown {
+				t.Errorf("%d are shown instead of %d", len(got), tc.shown)
+			}
+			for _, text := range got {
+				if !strings.HasPrefix(text, "spec.hosts[") || !strings.HasSuffix(text, "Do what helps.") {
+					t.Errorf("warning %q lacks its path or its remedy", text)
+				}
+			}
+		})
+	}
+}
