@@ -1,0 +1,235 @@
+// Package audit judges stored objects again whenever the model changes, and makes known what admission could not see:
+// races between requests, what was let pass while Meshwarden was away, and objects that cannot be read.
+package audit
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+
+	"github.com/meshwarden/meshwarden/pkg/mesh"
+	"github.com/meshwarden/meshwarden/pkg/policy"
+)
+
+const (
+	// settlePeriod is how long a change rests, once to twice, before what it touches is judged. Objects of one commit
+	// arrive through separate watches in any order; judged at once, half of them would be false alarms.
+	settlePeriod = 250 * time.Millisecond
+	// rereadAtMost is how many objects are read again, past the cache, before the new findings of a round are believed.
+	rereadAtMost = 64
+	// eventsAtMost is how many Events a round may write. Logs and metrics tell of the others.
+	eventsAtMost = 500
+)
+
+// Cluster is what the Auditor must be able to ask about the cluster besides the model.
+type Cluster interface {
+	mesh.Reader
+	// Ready returns nil when the model can be relied on.
+	Ready() error
+	// Unparsable returns the stored objects that cannot be parsed, and WhyUnparsable the reason for one of them, or nil.
+	Unparsable() []policy.Ref
+	WhyUnparsable(policy.Ref) error
+}
+
+// Options are what an Auditor is made from. All are required.
+type Options struct {
+	Model   *mesh.Model
+	Cluster Cluster
+	// Rules judge the objects, with the platform's actions.
+	Rules    []policy.Rule
+	Recorder events.EventRecorder
+	Metrics  *Metrics
+	Clock    clock.WithTicker
+	Log      logr.Logger
+}
+
+// Auditor is a controller-runtime Runnable that the leader alone runs.
+type Auditor struct {
+	Options
+
+	// found is what is known of each object, by the findings' identity. Only Start's goroutine uses it.
+	found map[policy.Ref]map[string]policy.Finding
+
+	mu       sync.Mutex
+	leading  bool
+	touched  map[policy.Ref]bool // changed since the last round
+	settling map[policy.Ref]bool // changed in the round before
+}
+
+// New returns an Auditor that is told of each change of the model.
+func New(o Options) *Auditor {
+	a := &Auditor{
+		Options: o, found: map[policy.Ref]map[string]policy.Finding{},
+		touched: map[policy.Ref]bool{}, settling: map[policy.Ref]bool{},
+	}
+	o.Model.Subscribe(a.Observe)
+	return a
+}
+
+// Observe implements mesh.Observer.
+func (a *Auditor) Observe(ref policy.Ref) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.leading {
+		a.touched[ref] = true
+	}
+}
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable: one replica speaks for all.
+func (a *Auditor) NeedLeaderElection() bool {
+	return true
+}
+
+// Start judges every stored object once, and from then on what each change touches, until the context ends.
+func (a *Auditor) Start(ctx context.Context) error {
+	a.mu.Lock()
+	a.leading = true
+	a.mu.Unlock()
+	ticker := a.Clock.NewTicker(settlePeriod)
+	defer ticker.Stop()
+	everything := true
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C():
+		}
+		if a.Cluster.Ready() != nil {
+			continue
+		}
+		if everything {
+			a.observeAll()
+			everything = false
+		}
+		a.round(ctx)
+	}
+}
+
+func (a *Auditor) observeAll() {
+	world := a.Model.World()
+	for _, kind := range []policy.Kind{policy.KindGateway, policy.KindVirtualService} {
+		for _, ref := range world.Refs(kind) {
+			a.Observe(ref)
+		}
+	}
+	for _, ref := range a.Cluster.Unparsable() {
+		a.Observe(ref)
+	}
+}
+
+// settled returns what has rested long enough, and lets what changed since the last call begin to rest.
+func (a *Auditor) settled() map[policy.Ref]bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	settled := a.settling
+	a.settling, a.touched = a.touched, map[policy.Ref]bool{}
+	for ref := range a.settling {
+		delete(settled, ref)
+	}
+	return settled
+}
+
+// round judges what the settled changes touch, and makes known what is new.
+func (a *Auditor) round(ctx context.Context) {
+	settled := a.settled()
+	if len(settled) == 0 {
+		return
+	}
+	world := a.Model.World()
+	objects := touchedBy(world, settled)
+	doubtful := map[policy.Ref][]policy.Finding{}
+	for _, ref := range objects {
+		now := a.judge(world, ref)
+		if fresh := a.unknown(ref, now); len(fresh) > 0 {
+			doubtful[ref] = fresh
+		} else {
+			a.remember(ref, now)
+		}
+	}
+	if len(doubtful) == 0 {
+		return
+	}
+	if err := world.Refresh(ctx, a.Cluster, involved(doubtful)); err != nil {
+		a.Log.Error(err, "cannot confirm findings on stored objects; trying again")
+		for ref := range doubtful {
+			a.Observe(ref)
+		}
+		return
+	}
+	events := 0
+	for _, ref := range slices.SortedFunc(maps.Keys(doubtful), compareRefs) {
+		now := a.judge(world, ref)
+		for _, f := range a.unknown(ref, now) {
+			events++
+			a.announce(f, events <= eventsAtMost)
+		}
+		a.remember(ref, now)
+	}
+}
+
+// touchedBy returns the objects whose verdict the changes may have changed: themselves, and the VirtualServices of a
+// Gateway.
+func touchedBy(world *mesh.World, changed map[policy.Ref]bool) []policy.Ref {
+	touched := maps.Clone(changed)
+	for ref := range changed {
+		if ref.Kind == policy.KindGateway {
+			for v := range world.VirtualServicesOf(ref.Key) {
+				touched[v.Ref()] = true
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Keys(touched), compareRefs)
+}
+
+// judge returns the findings on the object as it stands; none when it is gone.
+func (a *Auditor) judge(world *mesh.World, ref policy.Ref) []policy.Finding {
+	if err := a.Cluster.WhyUnparsable(ref); err != nil {
+		return []policy.Finding{policy.Unparsable(ref, err, policy.Warn)}
+	}
+	var o policy.Object
+	if g, ok := world.Gateway(ref.Key); ok && ref.Kind == policy.KindGateway {
+		o.Gateway = g
+	}
+	if v, ok := world.VirtualService(ref.Key); ok && ref.Kind == policy.KindVirtualService {
+		o.VirtualService = v
+	}
+	return policy.Evaluate(world, o, a.Rules)
+}
+
+// unknown returns the findings that were not known of the object before.
+func (a *Auditor) unknown(ref policy.Ref, now []policy.Finding) []policy.Finding {
+	return slices.DeleteFunc(slices.Clone(now), func(f policy.Finding) bool {
+		_, known := a.found[ref][f.Identity()]
+		return known
+	})
+}
+
+func (a *Auditor) remember(ref policy.Ref, now []policy.Finding) {
+	a.Metrics.replaced(a.found[ref], now)
+	if len(now) == 0 {
+		delete(a.found, ref)
+		return
+	}
+	known := make(map[string]policy.Finding, len(now))
+	for _, f := range now {
+		known[f.Identity()] = f
+	}
+	a.found[ref] = known
+}
+
+// announce tells of a new finding, in the log and with an Event on the object.
+func (a *Auditor) announce(f policy.Finding, event bool) {
+	a.Metrics.announced(f)
+	a.Log.Info("stored object does not comply", "object", f.Object.String(), "rule", f.Rule, "path", f.Path, "finding", f.Text())
+	if !event {
+		return
+	}
+	a.Recorder.Eventf(reference(f.Object), nil, corev1.EventTypeWarning, reason(f.Name), "Evaluate", "%s", f.Text())
+}
