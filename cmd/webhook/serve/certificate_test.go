@@ -1,0 +1,187 @@
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// patience is how long a test waits for what must happen.
+const patience = 30 * time.Second
+
+// TestCertificate follows a serving certificate through its life: the files come after the process, and are replaced.
+func TestCertificate(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "certs")
+	c := newCertificate(dir, logr.Discard())
+	if c.NeedLeaderElection() {
+		t.Error("a follower would not serve")
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- c.Start(ctx) }()
+	if err := c.ready(nil); err == nil || !strings.Contains(err.Error(), "tls.crt") {
+		t.Errorf("ready without a certificate: %v", err)
+	}
+	if err := handshake(t, c, nil); err == nil || !strings.Contains(err.Error(), "no serving certificate is loaded yet") {
+		t.Errorf("a handshake without a certificate: %v", err)
+	}
+	first := generate(t, dir)
+	eventually(t, "loaded", func() bool { return c.ready(nil) == nil })
+	if err := handshake(t, c, first); err != nil {
+		t.Errorf("a handshake with the first certificate: %v", err)
+	}
+	// As a Secret's volume replaces them: both files at once, by renaming.
+	next := t.TempDir()
+	second := generate(t, next)
+	for _, file := range []string{"tls.key", "tls.crt"} {
+		if err := os.Rename(filepath.Join(next, file), filepath.Join(dir, file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "loaded again", func() bool { return handshake(t, c, second) == nil })
+	if err := os.WriteFile(filepath.Join(dir, "tls.crt"), []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := handshake(t, c, second); err != nil || c.ready(nil) != nil {
+		t.Errorf("a broken file takes the good certificate's place: %v", err)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("Start ended with %v", err)
+	}
+}
+
+// TestCertificateStopsWaiting: a process that is told to stop before the files are there stops.
+func TestCertificateStopsWaiting(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	c := newCertificate(t.TempDir(), logr.Discard())
+	if err := c.Start(ctx); err != nil || c.ready(nil) == nil {
+		t.Errorf("Start ended with %v", err)
+	}
+}
+
+func TestGenerateCertificate(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	roots := generate(t, dir)
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, valid := range map[string]bool{
+		"meshwarden-webhook.meshwarden.svc": true, "127.0.0.1": true, "::1": true, "localhost": true,
+		"meshwarden-webhook.other.svc": false, "10.0.0.1": false,
+	} {
+		_, err := pair.Leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+		if (err == nil) != valid {
+			t.Errorf("verified for %s: %v", name, err)
+		}
+	}
+	before := contents(t, dir)
+	if diff := cmp.Diff([]string{"ca.crt", "tls.crt", "tls.key"}, before.names); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+	generate(t, dir)
+	if contents(t, dir).text != before.text {
+		t.Error("a second start replaced what was there")
+	}
+	if info, err := os.Stat(filepath.Join(dir, "tls.key")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the key can be read by others: %v, %v", info.Mode(), err)
+	}
+}
+
+// TestGenerateCertificateKeeps: what somebody else put there is not touched, and a folder that cannot be is an error.
+func TestGenerateCertificateKeeps(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "tls.crt")
+	if err := os.WriteFile(file, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := generateCertificate(dir, "meshwarden"); err != nil || contents(t, dir).text != "mine" {
+		t.Errorf("%v; the folder holds %v", err, contents(t, dir).names)
+	}
+	if err := generateCertificate(filepath.Join(file, "below"), "meshwarden"); err == nil || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a folder below a file: %v", err)
+	}
+}
+
+type folder struct {
+	names []string
+	text  string
+}
+
+func contents(t *testing.T, dir string) folder {
+	t.Helper()
+	var f folder
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.names, f.text = append(f.names, e.Name()), f.text+string(b)
+	}
+	return f
+}
+
+// generate makes a certificate in the folder and returns its CA.
+func generate(t *testing.T, dir string) *x509.CertPool {
+	t.Helper()
+	if err := generateCertificate(dir, "meshwarden"); err != nil {
+		t.Fatal(err)
+	}
+	ca, err := os.ReadFile(filepath.Join(dir, "ca.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(ca) {
+		t.Fatal("ca.crt holds no certificate")
+	}
+	return roots
+}
+
+// handshake shakes hands with a server that serves the certificate, and returns the server's fault or the client's.
+func handshake(t *testing.T, c *certificate, roots *x509.CertPool) error {
+	t.Helper()
+	near, far := net.Pipe()
+	defer near.Close()
+	server := tls.Server(far, &tls.Config{GetCertificate: c.get, MinVersion: tls.VersionTLS12})
+	served := make(chan error, 1)
+	go func() {
+		defer far.Close()
+		served <- server.HandshakeContext(t.Context())
+	}()
+	client := tls.Client(near, &tls.Config{RootCAs: roots, ServerName: "meshwarden-webhook.meshwarden.svc", MinVersion: tls.VersionTLS12})
+	err := client.HandshakeContext(t.Context())
+	if err != nil {
+		near.Close()
+	}
+	return errors.Join(err, <-served)
+}
+
+// eventually waits until the condition holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	err := wait.PollUntilContextTimeout(t.Context(), time.Millisecond, patience, true, func(context.Context) (bool, error) {
+		return holds(), nil
+	})
+	if err != nil {
+		t.Fatalf("never: %s", what)
+	}
+}

@@ -1,0 +1,240 @@
+package serve
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/meshwarden/meshwarden/pkg/policy"
+)
+
+// Options are what `webhook serve` can be told. NewOptions returns the defaults, with which it works in a cluster.
+type Options struct {
+	BindAddress         string
+	CertDir             string
+	GenerateCertificate bool
+	HealthAddress       string
+	MetricsAddress      string
+	Deadline            time.Duration
+	DrainDelay          time.Duration
+
+	Enforcement string
+	RuleActions map[string]string
+	Overridable []string
+
+	Backfill          string
+	ExcludeNamespaces []string
+
+	ClusterDomain string
+
+	Kubeconfig           string
+	Namespace            string
+	LeaderElect          bool
+	WebhookConfiguration string
+
+	LogLevel  string
+	LogFormat string
+}
+
+// NewOptions returns the defaults.
+func NewOptions() *Options {
+	return &Options{
+		BindAddress:          ":9443",
+		CertDir:              "/etc/meshwarden/certs",
+		HealthAddress:        ":8081",
+		MetricsAddress:       ":8080",
+		Deadline:             4 * time.Second,
+		DrainDelay:           5 * time.Second,
+		Enforcement:          string(policy.Deny),
+		Overridable:          []string{"MW207"},
+		Backfill:             string(policy.BackfillMissed),
+		ExcludeNamespaces:    []string{"istio-system", "istio-operator", "cert-manager"},
+		ClusterDomain:        "cluster.local",
+		LeaderElect:          true,
+		WebhookConfiguration: "meshwarden",
+		LogLevel:             "info",
+		LogFormat:            "json",
+	}
+}
+
+// section is a group of options that belong together.
+type section struct {
+	name  string
+	flags *pflag.FlagSet
+}
+
+// sections returns the options as flags, in the order in which help shows them.
+func (o *Options) sections() []section {
+	group := func(name string, define func(*pflag.FlagSet)) section {
+		flags := pflag.NewFlagSet(name, pflag.ContinueOnError)
+		flags.SortFlags = false
+		define(flags)
+		return section{name: name, flags: flags}
+	}
+	return []section{
+		group("Serving", o.servingFlags),
+		group("Enforcement", func(f *pflag.FlagSet) {
+			f.StringVar(&o.Enforcement, "enforcement", o.Enforcement, "the strictest `action` of any rule: deny, warn or audit (log and count only)")
+			f.StringToStringVar(&o.RuleActions, "rule-action", o.RuleActions, "the action of single rules in place of their own, such as `MW207=warn`; may be repeated")
+			f.StringSliceVar(&o.Overridable, "overridable", o.Overridable, "the `rules` that an object's annotation meshwarden.io/allow may override; empty forbids it")
+		}),
+		group("Onboarding", func(f *pflag.FlagSet) {
+			f.StringVar(&o.Backfill, "backfill", o.Backfill, "which namespaces that the webhook did not see get label and mark afterwards: missed (younger than Meshwarden), all or none")
+			f.StringSliceVar(&o.ExcludeNamespaces, "exclude-namespaces", o.ExcludeNamespaces, "`namespaces` left alone, besides Kubernetes' and Meshwarden's own")
+		}),
+		group("Mesh", func(f *pflag.FlagSet) {
+			f.StringVar(&o.ClusterDomain, "cluster-domain", o.ClusterDomain, "the `domain` in which short host names end")
+		}),
+		group("Cluster", func(f *pflag.FlagSet) {
+			f.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "a kubeconfig `file`; empty means the service account of the pod")
+			f.StringVar(&o.Namespace, "namespace", o.Namespace, "Meshwarden's own `namespace`; empty means the pod's, or meshwarden outside a cluster")
+			f.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "let one replica at a time write; all of them serve")
+			f.StringVar(&o.WebhookConfiguration, "webhook-configuration", o.WebhookConfiguration, "the `name` of the MutatingWebhookConfiguration whose age is the installation's")
+		}),
+		group("Logging", func(f *pflag.FlagSet) {
+			f.StringVar(&o.LogLevel, "log-level", o.LogLevel, "the `level` from which on lines are written: debug, info, warn or error")
+			f.StringVar(&o.LogFormat, "log-format", o.LogFormat, "the `format` of the lines: json or console")
+		}),
+	}
+}
+
+func (o *Options) servingFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.BindAddress, "bind-address", o.BindAddress, "the `address` that serves admission requests over TLS")
+	f.StringVar(&o.CertDir, "cert-dir", o.CertDir, "the `folder` with tls.crt and tls.key, which are loaded again when they change")
+	f.BoolVar(&o.GenerateCertificate, "generate-certificate", o.GenerateCertificate, "make ca.crt, tls.crt and tls.key in --cert-dir unless they are there: for local use")
+	f.StringVar(&o.HealthAddress, "health-address", o.HealthAddress, "the `address` of /healthz and /readyz; 0 turns them off")
+	f.StringVar(&o.MetricsAddress, "metrics-address", o.MetricsAddress, "the `address` of /metrics; 0 turns it off")
+	f.DurationVar(&o.Deadline, "deadline", o.Deadline, "how long an answer may take; keep it below the webhooks' timeoutSeconds")
+	f.DurationVar(&o.DrainDelay, "drain-delay", o.DrainDelay, "how long to go on serving after SIGTERM, while others learn that this replica is not ready")
+}
+
+// printSections writes the options for people.
+func (o *Options) printSections(w io.Writer) {
+	for _, s := range o.sections() {
+		fmt.Fprintf(w, "\n%s:\n%s", s.name, s.flags.FlagUsages())
+	}
+}
+
+// settings are the options after validation.
+type settings struct {
+	*Options
+	host     string
+	port     int
+	rules    []policy.Rule
+	backfill policy.Backfill
+	excluded policy.Exclusions
+	log      zap.Config
+}
+
+// validate returns the settings, or every fault of the options at once.
+func (o *Options) validate() (settings, error) {
+	s := settings{Options: o}
+	var faults []error
+	fault := func(option string, err error) {
+		if err != nil {
+			faults = append(faults, fmt.Errorf("--%s: %w", option, err))
+		}
+	}
+	var err error
+	s.host, s.port, err = hostPort(o.BindAddress)
+	fault("bind-address", err)
+	fault("health-address", optionalAddress(o.HealthAddress))
+	fault("metrics-address", optionalAddress(o.MetricsAddress))
+	enforcement, err := policy.ParseAction(o.Enforcement)
+	fault("enforcement", err)
+	actions, errs := ruleActions(o.RuleActions)
+	for _, err := range errs {
+		fault("rule-action", err)
+	}
+	s.rules, err = policy.Configure(policy.Rules(), enforcement, actions)
+	fault("rule-action", err)
+	for _, id := range o.Overridable {
+		if !slices.ContainsFunc(policy.Rules(), func(r policy.Rule) bool { return r.ID == id }) {
+			fault("overridable", fmt.Errorf("no rule %q", id))
+		}
+	}
+	s.backfill, err = policy.ParseBackfill(o.Backfill)
+	fault("backfill", err)
+	if problems := validation.IsDNS1123Subdomain(o.ClusterDomain); len(problems) > 0 {
+		fault("cluster-domain", errors.New(strings.Join(problems, "; ")))
+	}
+	if o.Deadline <= 0 {
+		fault("deadline", errors.New("must be above zero"))
+	}
+	if o.DrainDelay < 0 {
+		fault("drain-delay", errors.New("must not be below zero"))
+	}
+	s.log, err = loggerConfig(o.LogFormat)
+	fault("log-format", err)
+	s.log.Level, err = logLevel(o.LogLevel)
+	fault("log-level", err)
+	if o.Namespace == "" {
+		o.Namespace = podNamespace()
+	}
+	s.excluded = policy.NewExclusions(o.Namespace, o.ExcludeNamespaces...)
+	return s, errors.Join(faults...)
+}
+
+// ruleActions returns the actions of the rules that exist, and every fault of the others in the order of their IDs.
+func ruleActions(written map[string]string) (map[string]policy.Action, []error) {
+	actions := map[string]policy.Action{}
+	var faults []error
+	for _, id := range slices.Sorted(maps.Keys(written)) {
+		action, err := policy.ParseAction(written[id])
+		if err == nil {
+			_, err = policy.Configure(policy.Rules(), policy.Deny, map[string]policy.Action{id: action})
+		}
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		actions[id] = action
+	}
+	return actions, faults
+}
+
+// optionalAddress checks an address that may be 0, for none.
+func optionalAddress(address string) error {
+	if address == "0" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	return err
+}
+
+func hostPort(address string) (string, int, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, err
+	}
+	resolved, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		return "", 0, err
+	}
+	if resolved.Port == 0 {
+		return "", 0, errors.New("the port must not be 0")
+	}
+	return host, resolved.Port, nil
+}
+
+// podNamespace is the namespace of the pod that this process runs in, or the one that the manifests install to.
+func podNamespace() string {
+	b, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+	if namespace := strings.TrimSpace(string(b)); err == nil && namespace != "" {
+		return namespace
+	}
+	return "meshwarden"
+}

@@ -1,0 +1,210 @@
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	"github.com/meshwarden/meshwarden/pkg/admission"
+	"github.com/meshwarden/meshwarden/pkg/audit"
+	"github.com/meshwarden/meshwarden/pkg/informer"
+	"github.com/meshwarden/meshwarden/pkg/istio"
+	"github.com/meshwarden/meshwarden/pkg/mesh"
+	"github.com/meshwarden/meshwarden/pkg/onboarding"
+	"github.com/meshwarden/meshwarden/pkg/policy"
+)
+
+// run serves until the context ends, then drains and returns.
+func run(ctx context.Context, s settings, log logr.Logger) error {
+	if s.GenerateCertificate {
+		if err := generateCertificate(s.CertDir, s.Namespace); err != nil {
+			return err
+		}
+	}
+	config, err := restConfig(s.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	cert := newCertificate(s.CertDir, log.WithName("certificate"))
+	mgr, err := newManager(config, s, cert)
+	if err != nil {
+		return err
+	}
+	if err := wire(ctx, mgr, s, cert, log); err != nil {
+		return err
+	}
+	log.Info("starting", "bindAddress", s.BindAddress, "enforcement", s.Enforcement, "backfill", s.Backfill)
+	if err := mgr.Start(drained(ctx, s.DrainDelay, log)); err != nil {
+		return fmt.Errorf("stopped serving: %w", err)
+	}
+	return nil
+}
+
+// drained returns a context that ends the delay after ctx does. Between the two the replica says that it is not ready
+// and goes on serving, so that no request finds it gone.
+func drained(ctx context.Context, delay time.Duration, log logr.Logger) context.Context {
+	later, stop := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() {
+		log.Info("told to stop; draining", "delay", delay.String())
+		time.AfterFunc(delay, stop)
+	})
+	return later
+}
+
+// restConfig leads to the API server, without a limit of the client's own: the API server's fairness is the limit.
+func restConfig(kubeconfig string) (*rest.Config, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("cannot find the API server; outside a cluster, give --kubeconfig: %w", err)
+	}
+	config.QPS = -1
+	config.UserAgent = "meshwarden"
+	return config, nil
+}
+
+func newManager(config *rest.Config, s settings, cert *certificate) (manager.Manager, error) {
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		LeaderElection:                s.LeaderElect,
+		LeaderElectionID:              "meshwarden",
+		LeaderElectionNamespace:       s.Namespace,
+		LeaderElectionReleaseOnCancel: true, // the process ends right after, so nothing of it writes any more
+		HealthProbeBindAddress:        s.HealthAddress,
+		Metrics:                       metricsserver.Options{BindAddress: s.MetricsAddress},
+		WebhookServer: webhook.NewServer(webhook.Options{
+			Host: s.host, Port: s.port,
+			TLSOpts: []func(*tls.Config){func(c *tls.Config) { c.GetCertificate = cert.get; c.MinVersion = tls.VersionTLS12 }},
+		}),
+		Cache: cache.Options{
+			ReaderFailOnMissingInformer: true,
+			DefaultTransform:            cache.TransformStripManagedFields(),
+			ByObject: map[client.Object]cache.ByObject{
+				&networkingv1.NetworkPolicy{}: {
+					Field: fields.OneTermEqualSelector("metadata.name", policy.NetworkPolicyName),
+					// Their managedFields tell whose they are.
+					Transform: func(o any) (any, error) { return o, nil },
+				},
+			},
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot set up the manager: %w", err)
+	}
+	return mgr, nil
+}
+
+// wire builds the parts and hands them to the manager.
+func wire(ctx context.Context, mgr manager.Manager, s settings, cert *certificate, log logr.Logger) error {
+	model, err := mesh.New()
+	if err != nil {
+		return err
+	}
+	translator := istio.Translator{ClusterDomain: s.ClusterDomain}
+	cluster, err := informer.New(informer.Options{
+		Config: mgr.GetConfig(), Model: model, Translator: translator, Reader: mgr.GetAPIReader(),
+		Registerer: metrics.Registry, Clock: clock.RealClock{}, Log: log.WithName("informer"),
+	})
+	if err != nil {
+		return err
+	}
+	auditMetrics, err := audit.NewMetrics(metrics.Registry)
+	if err != nil {
+		return err
+	}
+	recorder := mgr.GetEventRecorder("meshwarden")
+	auditor := audit.New(audit.Options{
+		Model: model, Cluster: cluster, Rules: s.rules, Recorder: recorder, Metrics: auditMetrics,
+		Clock: clock.RealClock{}, Log: log.WithName("audit"),
+	})
+	admissionMetrics, err := admission.NewMetrics(metrics.Registry)
+	if err != nil {
+		return err
+	}
+	server := mgr.GetWebhookServer()
+	server.Register(admission.NamespacePath, &webhook.Admission{Handler: admission.NewNamespaceHandler(s.excluded, admissionMetrics.AnsweredNamespace)})
+	server.Register(admission.ValidatePath, &webhook.Admission{Handler: admission.NewValidator(admission.Options{
+		Model: model, Cluster: cluster, Translator: translator, Rules: s.rules, Enforcement: policy.Action(s.Enforcement),
+		Overridable: s.Overridable, Deadline: s.Deadline, Recorder: recorder, Metrics: admissionMetrics,
+		Clock: clock.RealClock{}, Log: log.WithName("admission"),
+	})})
+	if err := onboarding.Setup(mgr, onboarding.Options{
+		Backfill: s.backfill, Excluded: s.excluded, Events: recorder, Metrics: metrics.Registry,
+		InstalledAt: (&installation{reader: mgr.GetAPIReader(), name: s.WebhookConfiguration}).time,
+	}); err != nil {
+		return err
+	}
+	runnables := []manager.Runnable{cert, auditor}
+	for _, i := range cluster.Informers() {
+		runnables = append(runnables, i)
+	}
+	for _, r := range runnables {
+		if err := mgr.Add(r); err != nil {
+			return fmt.Errorf("cannot add a part to the manager: %w", err)
+		}
+	}
+	return addChecks(ctx, mgr, cluster, cert)
+}
+
+// addChecks adds liveness and readiness. ctx is the one that ends when the process is told to stop.
+func addChecks(ctx context.Context, mgr manager.Manager, cluster *informer.Cluster, cert *certificate) error {
+	started := &startedFlag{}
+	checks := map[string]healthz.Checker{
+		"draining": func(*http.Request) error {
+			if ctx.Err() != nil {
+				return errors.New("told to stop")
+			}
+			return nil
+		},
+		"caches":      started.ready,
+		"model":       func(*http.Request) error { return cluster.Ready() },
+		"certificate": cert.ready,
+		"webhook":     mgr.GetWebhookServer().StartedChecker(),
+	}
+	err := errors.Join(mgr.Add(started), mgr.AddHealthzCheck("ping", healthz.Ping))
+	for name, check := range checks {
+		err = errors.Join(err, mgr.AddReadyzCheck(name, check))
+	}
+	if err != nil {
+		return fmt.Errorf("cannot add health checks: %w", err)
+	}
+	return nil
+}
+
+// startedFlag is set once the manager has synced its caches: it starts such parts only then.
+type startedFlag struct{ set atomic.Bool }
+
+// Start implements manager.Runnable.
+func (f *startedFlag) Start(context.Context) error {
+	f.set.Store(true)
+	return nil
+}
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (f *startedFlag) NeedLeaderElection() bool {
+	return false
+}
+
+func (f *startedFlag) ready(*http.Request) error {
+	if !f.set.Load() {
+		return errors.New("the caches of namespaces and network policies are not synced yet")
+	}
+	return nil
+}
