@@ -1,0 +1,304 @@
+// Package suite tests Meshwarden end to end: its real program, against a real etcd and kube-apiserver.
+package suite
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/meshwarden/meshwarden/e2e/binary"
+	"github.com/meshwarden/meshwarden/e2e/controlplane"
+	"github.com/meshwarden/meshwarden/e2e/meshwarden"
+)
+
+// patience is how long a test waits for what must come. It says nothing about how fast it should.
+const patience = 60 * time.Second
+
+// environment is a control plane with Istio's CRDs and Meshwarden, for one test.
+type environment struct {
+	*meshwarden.Installation
+	cp       *controlplane.ControlPlane
+	client   client.Client
+	replicas []*meshwarden.Replica
+	log      *logBuffer
+}
+
+// setup says what an environment has.
+type setup struct {
+	replicas int
+	// args are further arguments of Meshwarden.
+	args []string
+	// withoutRaceDetector runs the program as its users do. A test of races between requests needs it at its real speed.
+	withoutRaceDetector bool
+	// withoutCRDs leaves out Istio's CRDs.
+	withoutCRDs bool
+	// roles of the control plane; etcd and the API server alone if empty.
+	roles []controlplane.Role
+	// before runs before Meshwarden is installed.
+	before func(*testing.T, *environment)
+}
+
+// start returns an environment whose webhooks are in force. Everything is stopped at the end of the test, and the log is
+// shown if it failed.
+func start(t *testing.T, s setup) *environment {
+	t.Helper()
+	e := startControlPlane(t, s.roles)
+	if !s.withoutCRDs {
+		e.applyCRDs(t)
+	}
+	if s.before != nil {
+		s.before(t, e)
+	}
+	program := binary.WebhookRace
+	if s.withoutRaceDetector {
+		program = binary.Webhook
+	}
+	webhook, err := binary.Build(t.Context(), program, nil)
+	noError(t, "build Meshwarden", err)
+	e.Installation, err = meshwarden.Install(t.Context(), e.cp, meshwarden.Options{
+		Binary: webhook, Dir: t.TempDir(), Log: e.log, Args: append([]string{"--drain-delay", "2s", "--log-level", "debug"}, s.args...),
+	})
+	noError(t, "install Meshwarden", err)
+	t.Cleanup(func() { noError(t, "stop Meshwarden", e.Stop(background(t))) })
+	for range max(1, s.replicas) {
+		e.replicas = append(e.replicas, e.startReplica(t))
+	}
+	noError(t, "register the webhooks", e.Register(t.Context()))
+	e.waitInForce(t)
+	return e
+}
+
+func startControlPlane(t *testing.T, roles []controlplane.Role) *environment {
+	t.Helper()
+	program, err := binary.Build(t.Context(), binary.ControlPlane, nil)
+	noError(t, "build the control plane", err)
+	e := &environment{log: &logBuffer{}}
+	if len(roles) == 0 {
+		roles = []controlplane.Role{controlplane.Etcd, controlplane.APIServer}
+	}
+	e.cp, err = controlplane.Start(t.Context(), controlplane.Options{Binary: program, Roles: roles})
+	noError(t, "start the control plane", err)
+	t.Cleanup(func() { noError(t, "stop the control plane", e.cp.Stop(background(t))) })
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("Meshwarden's log, its end:\n%s", e.log.tail(200))
+		}
+	})
+	e.client, err = client.New(e.cp.Config(), client.Options{})
+	noError(t, "make a client", err)
+	return e
+}
+
+func (e *environment) applyCRDs(t *testing.T) {
+	t.Helper()
+	crds, err := controlplane.IstioCRDs(t.Context())
+	noError(t, "find Istio's CRDs", err)
+	noError(t, "apply Istio's CRDs", e.cp.ApplyCRDs(t.Context(), crds))
+}
+
+func (e *environment) startReplica(t *testing.T, args ...string) *meshwarden.Replica {
+	t.Helper()
+	r, err := e.Start(args...)
+	noError(t, "start a replica", err)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	noError(t, "wait for a replica", r.WaitReady(ctx))
+	return r
+}
+
+// waitInForce waits until the API server asks Meshwarden about namespaces: it takes up a new registration within a second
+// or so.
+func (e *environment) waitInForce(t *testing.T) {
+	t.Helper()
+	e.eventually(t, "the webhooks are in force", func(ctx context.Context) error {
+		probe := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "probe-"}}
+		if err := e.client.Create(ctx, probe, client.DryRunAll); err != nil {
+			return err
+		}
+		if probe.Labels["istio-injection"] != "enabled" {
+			return fmt.Errorf("a new namespace has labels %v", probe.Labels)
+		}
+		return nil
+	})
+}
+
+// eventually calls the condition until it returns nil, and fails the test with its last error when it never does.
+func (e *environment) eventually(t *testing.T, what string, condition func(context.Context) error) {
+	t.Helper()
+	var last error
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+		last = condition(ctx)
+		return last == nil, nil
+	})
+	if err != nil {
+		t.Fatalf("%s: %v: %v", what, err, last)
+	}
+}
+
+// apply applies every document of the text, server-side, and returns the first error.
+func (e *environment) apply(ctx context.Context, text string, options ...client.ApplyOption) error {
+	for _, o := range documents(text) {
+		all := append([]client.ApplyOption{client.FieldOwner("test"), client.ForceOwnership}, options...)
+		if err := e.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(o), all...); err != nil {
+			return fmt.Errorf("apply %s %s: %w", o.GetKind(), o.GetName(), err)
+		}
+	}
+	return nil
+}
+
+// mustApply applies every document of the text.
+func (e *environment) mustApply(t *testing.T, text string) {
+	t.Helper()
+	noError(t, "apply", e.apply(t.Context(), text))
+}
+
+// documents parses YAML that the tests themselves wrote.
+func documents(text string) []*unstructured.Unstructured {
+	var objects []*unstructured.Unstructured
+	for document := range strings.SplitSeq(text, "\n---\n") {
+		o := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte(document), &o.Object); err != nil {
+			panic(fmt.Sprintf("a test's YAML is broken: %v\n%s", err, document))
+		}
+		if len(o.Object) > 0 {
+			objects = append(objects, o)
+		}
+	}
+	return objects
+}
+
+// createNamespace creates a namespace.
+func (e *environment) createNamespace(ctx context.Context, name string) error {
+	return e.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+}
+
+func (e *environment) namespace(t *testing.T, name string) {
+	t.Helper()
+	noError(t, "create a namespace", e.createNamespace(t.Context(), name))
+}
+
+// policy returns Meshwarden's NetworkPolicy of the namespace.
+func (e *environment) policy(ctx context.Context, namespace string) (*networkingv1.NetworkPolicy, error) {
+	p := &networkingv1.NetworkPolicy{}
+	return p, e.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "allow-istio-communication"}, p)
+}
+
+// event waits for an Event of the reason about an object, and returns its note.
+func (e *environment) event(t *testing.T, reason, kind, namespace, name string) string {
+	t.Helper()
+	note := ""
+	e.eventually(t, fmt.Sprintf("Event %s on %s %s", reason, kind, name), func(ctx context.Context) error {
+		list := &eventsv1.EventList{}
+		if err := e.client.List(ctx, list, client.InNamespace(namespace)); err != nil {
+			return err
+		}
+		var seen []string
+		for _, event := range list.Items {
+			if event.Reason == reason && event.Regarding.Kind == kind && event.Regarding.Name == name {
+				note = event.Note
+				return nil
+			}
+			seen = append(seen, event.Reason+" "+event.Regarding.Kind+" "+event.Regarding.Name)
+		}
+		return fmt.Errorf("not among %v", seen)
+	})
+	return note
+}
+
+// metric waits until some replica's metrics hold the line.
+func (e *environment) metric(t *testing.T, line string) {
+	t.Helper()
+	e.eventually(t, "metric "+line, func(ctx context.Context) error {
+		for _, r := range e.replicas {
+			if text, err := r.Metrics(ctx); err == nil && strings.Contains("\n"+text, "\n"+line) {
+				return nil
+			}
+		}
+		return fmt.Errorf("no replica has it")
+	})
+}
+
+func noError(t *testing.T, what string, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// wantError fails the test unless err holds every part.
+func wantError(t *testing.T, what string, err error, parts ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("%s: accepted, want a rejection with %q", what, parts)
+	}
+	for _, part := range parts {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%s: error %q does not hold %q", what, err, part)
+		}
+	}
+}
+
+// background is a context for cleaning up, when the test's own has ended.
+func background(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// logBuffer keeps what the replicas write. It is safe for concurrent use.
+type logBuffer struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+var _ io.Writer = (*logBuffer)(nil)
+
+// Write implements io.Writer.
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lines = append(b.lines, strings.TrimRight(string(p), "\n"))
+	return len(p), nil
+}
+
+func (b *logBuffer) tail(n int) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.Join(b.lines[max(0, len(b.lines)-n):], "\n")
+}
+
+// find returns the lines that hold every part.
+func (b *logBuffer) find(parts ...string) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var found []string
+lines:
+	for _, line := range b.lines {
+		for _, part := range parts {
+			if !strings.Contains(line, part) {
+				continue lines
+			}
+		}
+		found = append(found, line)
+	}
+	return found
+}
+
+// repository returns the path of a file of the repository.
+func repository(parts ...string) string {
+	return filepath.Join(append([]string{"..", ".."}, parts...)...)
+}
