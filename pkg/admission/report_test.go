@@ -26,9 +26,10 @@ type decision struct {
 func TestDecisionLog(t *testing.T) {
 	broken := virtualService("shop/web", []string{"a.example.com"}, "infra/public", "infra/gone").matching("infra/a", "infra/b")
 	said := []string{"deny spec.gateways[1]: MW101 ", "deny spec.http[0].match[0].gateways[0]: MW106 ", "deny spec.http[0].match[0].gateways[1]: MW106 "}
-	warned := make([]string, len(said))
-	for i, s := range said {
-		warned[i] = strings.Replace(s, "deny", "warn", 1)
+	var warned, audited []string
+	for _, s := range said {
+		warned = append(warned, strings.Replace(s, "deny", "warn", 1))
+		audited = append(audited, strings.Replace(s, "deny", "audit", 1))
 	}
 	line := decision{
 		Msg: "request denied", UID: string(requestUID), User: "jane@example.com", Object: "VirtualService shop/web",
@@ -47,6 +48,9 @@ func TestDecisionLog(t *testing.T) {
 		})},
 		{"what was admitted with warnings is for debugging", policy.Warn, creation(broken), change(func(d *decision) {
 			d.Level, d.Msg, d.Findings = 1, "request admitted with findings", warned
+		})},
+		{"an audit has no other place to speak", policy.Audit, creation(broken), change(func(d *decision) {
+			d.Msg, d.Findings = "request admitted with findings", audited
 		})},
 		{"no line for what is in order", policy.Deny, creation(virtualService("shop/web", []string{"a.example.com"}, "infra/public")), nil},
 	}

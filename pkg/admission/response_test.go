@@ -158,3 +158,17 @@ func TestWarningsAreCapped(t *testing.T) {
 		})
 	}
 }
+
+// TestWarningsKeepTheirOrder: where one does not fit, none that comes after it is shown in its place.
+func TestWarningsKeepTheirOrder(t *testing.T) {
+	rule := finds(6, policy.Warn, 900)
+	long := rule.Check
+	rule.Check = func(m policy.Mesh, o policy.Object) []policy.Finding {
+		return append(long(m, o), policy.Finding{Path: "spec", Message: "short"})
+	}
+	w := newWorld(t, func(o *admission.Options) { o.Rules = []policy.Rule{rule} })
+	got := w.Handle(t.Context(), creation(virtualService("shop/web", nil))).Warnings
+	if last := got[len(got)-1]; len(got) != 5 || last != "meshwarden: and 3 more" {
+		t.Errorf("%d warnings, the last is %q", len(got), last)
+	}
+}

@@ -124,15 +124,13 @@ func (a *Auditor) observeAll() {
 	}
 }
 
-// settled returns what has rested long enough, and lets what changed since the last call begin to rest.
+// settled returns what has rested long enough, and lets what changed since the last call begin to rest. What changes all
+// the time is judged all the same: it would never be found otherwise.
 func (a *Auditor) settled() map[policy.Ref]bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	settled := a.settling
 	a.settling, a.touched = a.touched, map[policy.Ref]bool{}
-	for ref := range a.settling {
-		delete(settled, ref)
-	}
 	return settled
 }
 

@@ -28,7 +28,8 @@ func reason(name string) string {
 	return b.String()
 }
 
-// involved returns what the findings rest on, the objects that many share first, as far as it is read again.
+// involved returns what is read again before the findings are believed: what they rest on first, then the objects
+// themselves, up to the limit.
 func involved(findings map[policy.Ref][]policy.Finding) []policy.Ref {
 	var refs []policy.Ref
 	seen := map[policy.Ref]bool{}

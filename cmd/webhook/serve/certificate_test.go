@@ -16,6 +16,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/util/cert"
 )
 
 // patience is how long a test waits for what must happen.
@@ -88,6 +89,10 @@ func TestGenerateCertificate(t *testing.T) {
 		if (err == nil) != valid {
 			t.Errorf("verified for %s: %v", name, err)
 		}
+	}
+	ca, err := cert.CertsFromFile(filepath.Join(dir, "ca.crt"))
+	if err != nil || len(ca) != 1 || pair.Leaf.CheckSignatureFrom(ca[0]) != nil {
+		t.Errorf("ca.crt does not hold the one CA: %v, %v", ca, err)
 	}
 	before := contents(t, dir)
 	if diff := cmp.Diff([]string{"ca.crt", "tls.crt", "tls.key"}, before.names); diff != "" {
