@@ -57,5 +57,5 @@ func BenchmarkAnswer(b *testing.B) {
 
 type realClock struct{}
 
-func (realClock) Now() time.Time                       { return time.Now() }
+func (realClock) Now() time.Time                      { return time.Now() }
 func (realClock) Since(start time.Time) time.Duration { return time.Since(start) }

@@ -9,8 +9,14 @@ import (
 	"github.com/meshwarden/meshwarden/pkg/policy"
 )
 
-// readAtOnce is how many objects are read again, past the cache, before a denial is judged once more.
-const readAtOnce = 8
+const (
+	// readAtLeast is how many objects are read again, past the cache, before a denial is judged once more, if there are
+	// as many in doubt. A denial that rests on more has all of them read at once.
+	readAtLeast = 8
+	// readAtMost is how many of the objects that one denial rests on are read again. Only a VirtualService with dozens of
+	// gateways has more, and for these the cache is believed: a request must not cost thousands of reads.
+	readAtMost = 64
+)
 
 // verdict is what a judgement came to.
 type verdict struct {
@@ -21,8 +27,8 @@ type verdict struct {
 }
 
 // judge judges the change in the world that it would make. The cache may lag behind the API server, and a denial that
-// rests on it would be false; so whatever a denying finding names is read again first, eight objects at a time, until
-// one denial rests on fresh reads alone or none is left. A false allowance is possible; the re-evaluation of stored
+// rests on it would be false; so whatever a denying finding names is read again first, until one denial rests on fresh reads
+// alone or none is left. A false allowance is possible; the re-evaluation of stored
 // objects finds it.
 func (v *Validator) judge(ctx context.Context, c change) (verdict, error) {
 	world := v.Model.World()
@@ -69,18 +75,29 @@ func (v *Validator) judge(ctx context.Context, c change) (verdict, error) {
 // objects alone.
 func staleReferences(findings []policy.Finding, fresh map[policy.Ref]bool) []policy.Ref {
 	var stale []policy.Ref
-	for _, f := range findings {
+	chosen := map[policy.Ref]bool{}
+	first := slices.IndexFunc(findings, func(f policy.Finding) bool { return f.Action == policy.Deny })
+	for i, f := range findings {
 		if f.Action != policy.Deny {
 			continue
 		}
-		rest := slices.DeleteFunc(slices.Clone(f.Related), func(r policy.Ref) bool { return fresh[r] })
-		if len(rest) == 0 {
-			return nil
-		}
-		for _, ref := range rest {
-			if len(stale) < readAtOnce && !slices.Contains(stale, ref) {
+		rests := false
+		for _, ref := range f.Related[:min(len(f.Related), readAtMost)] {
+			if fresh[ref] {
+				continue
+			}
+			rests = true
+			// All that the first denial rests on, and of the others as much as makes the round worth it.
+			if i != first && len(stale) >= readAtLeast {
+				break
+			}
+			if !chosen[ref] {
+				chosen[ref] = true
 				stale = append(stale, ref)
 			}
+		}
+		if !rests {
+			return nil
 		}
 	}
 	return stale

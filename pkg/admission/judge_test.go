@@ -188,12 +188,22 @@ func TestHandleReadsEightAtOnce(t *testing.T) {
 	for i := range 30 {
 		orphans = append(orphans, virtualService(fmt.Sprintf("shop/v%02d", i), []string{"a.example.com"}, "infra/public"))
 	}
+	var many []string
+	var manyUseless []object
+	for i := range 200 {
+		many = append(many, fmt.Sprintf("infra/h%03d", i))
+		manyUseless = append(manyUseless, gateway(many[i], "a.other.com"))
+	}
 	tests := []struct {
 		reason         string
 		cached, stored []object
 		request        webhook.Request
 		denied, reads  int
 	}{
+		{
+			"one denial that rests on two hundred gateways: no request may cost that many reads", manyUseless, manyUseless,
+			creation(virtualService("shop/web", []string{"a.example.com"}, many...)), 1, 64,
+		},
 		{"twelve gateways missing: eight reads confirm eight denials, and one is enough", nil, nil, web, 12, 8},
 		{"eight of twelve came a moment ago: the other four are read in turn", nil, carrying[:8], web, 4, 12},
 		{"all of twelve came a moment ago", nil, carrying, web, 0, 12},

@@ -124,7 +124,11 @@ func (v *Validator) answerFault(ctx context.Context, req admission.Request, c ch
 		f.Action = f.Action.AtMost(policy.Warn)
 	}
 	if f.Action == policy.Deny {
-		if terminating, err := v.Cluster.Terminating(ctx, c.ref.Namespace); err == nil && terminating {
+		terminating, err := v.Cluster.Terminating(ctx, c.ref.Namespace)
+		if err != nil {
+			return unavailable(fmt.Errorf("meshwarden cannot judge %s: %w; try again", c.ref, err)), outcomeError
+		}
+		if terminating {
 			return admission.Allowed(""), outcomeSkipped
 		}
 	}

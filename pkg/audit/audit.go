@@ -36,6 +36,8 @@ type Cluster interface {
 	// Unparsable returns the stored objects that cannot be parsed, and WhyUnparsable the reason for one of them, or nil.
 	Unparsable() []policy.Ref
 	WhyUnparsable(policy.Ref) error
+	// Terminating says whether the namespace is being deleted, or gone.
+	Terminating(ctx context.Context, namespace string) (bool, error)
 }
 
 // Options are what an Auditor is made from. All are required.
@@ -162,14 +164,35 @@ func (a *Auditor) round(ctx context.Context) {
 		return
 	}
 	events := 0
+	ending := map[string]bool{}
 	for _, ref := range slices.SortedFunc(maps.Keys(doubtful), compareRefs) {
 		now := a.judge(world, ref)
-		for _, f := range a.unknown(ref, now) {
+		fresh := a.unknown(ref, now)
+		if len(fresh) > 0 && a.ending(ctx, ending, ref) {
+			continue
+		}
+		for _, f := range fresh {
 			events++
 			a.announce(f, events <= eventsAtMost)
 		}
 		a.remember(ref, now)
 	}
+}
+
+// ending says whether the object's namespace is being deleted: its objects go in any order, and nobody needs an alarm
+// about that. known keeps what was found out in this round. What cannot be found out is judged again in the next one.
+func (a *Auditor) ending(ctx context.Context, known map[string]bool, ref policy.Ref) bool {
+	if ending, ok := known[ref.Namespace]; ok {
+		return ending
+	}
+	ending, err := a.Cluster.Terminating(ctx, ref.Namespace)
+	if err != nil {
+		a.Log.Error(err, "cannot tell whether a namespace is being deleted; trying again", "namespace", ref.Namespace)
+		a.Observe(ref)
+		return true
+	}
+	known[ref.Namespace] = ending
+	return ending
 }
 
 // touchedBy returns the objects whose verdict the changes may have changed: themselves, and the VirtualServices of a

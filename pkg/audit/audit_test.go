@@ -211,6 +211,20 @@ func TestAuditorReadsAgain(t *testing.T) {
 	}
 }
 
+// TestAuditorLeavesTerminatingNamespaces: their objects go in any order, and that is no news.
+func TestAuditorLeavesTerminatingNamespaces(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		web := virtualService("web", "a.example.com", "public")
+		w.cluster.change(func(c *fakeCluster) { c.terminating = map[string]bool{"shop": true} })
+		w.lead(t)
+		w.put(t, web)
+		w.settle()
+		if got := w.told(); len(got) > 0 || w.metric(t, standing, "deny", "MW101") != 0 {
+			t.Errorf("told %v", got)
+		}
+	})
+}
+
 // TestAuditorRemembersRefuted: what a live read refuted is no known finding, so that it is told when it becomes true.
 func TestAuditorRemembersRefuted(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
@@ -237,6 +251,7 @@ func TestAuditorWaits(t *testing.T) {
 	}{
 		{"the model is not ready", func(c *fakeCluster) { c.notReady = errors.New("not yet") }, func(c *fakeCluster) { c.notReady = nil }},
 		{"the live read fails", func(c *fakeCluster) { c.readErr = errors.New("refused") }, func(c *fakeCluster) { c.readErr = nil }},
+		{"the namespace cannot be read", func(c *fakeCluster) { c.terminatingErr = errors.New("refused") }, func(c *fakeCluster) { c.terminatingErr = nil }},
 	}
 	for _, tc := range tests {
 		for _, before := range []bool{true, false} {

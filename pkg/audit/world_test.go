@@ -152,8 +152,11 @@ type fakeCluster struct {
 	unparsable map[policy.Ref]error
 	notReady   error
 	readErr    error
-	reads      int
-	judged     []policy.Ref // what was asked about on the way to a judgement
+	// terminating are the namespaces that are being deleted.
+	terminating    map[string]bool
+	terminatingErr error
+	reads          int
+	judged         []policy.Ref // what was asked about on the way to a judgement
 }
 
 // change changes the cluster while the Auditor may look at it.
@@ -196,6 +199,12 @@ func (c *fakeCluster) Unparsable() []policy.Ref {
 		refs = append(refs, ref)
 	}
 	return refs
+}
+
+func (c *fakeCluster) Terminating(_ context.Context, namespace string) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.terminating[namespace], c.terminatingErr
 }
 
 func (c *fakeCluster) WhyUnparsable(ref policy.Ref) error {

@@ -25,6 +25,10 @@ import (
 // does not exist. One small GET a second is all that a cluster without Istio pays.
 const retryPeriod = time.Second
 
+// relistPause is how long it waits after a watch that ended without an error, such as one whose version expired: long
+// enough not to spin, short enough for the model not to lag.
+const relistPause = 50 * time.Millisecond
+
 // state is what an informer knows about its resource.
 type state int
 
@@ -78,10 +82,15 @@ func (i *Informer) Start(ctx context.Context) error {
 	// One reflector for good: it remembers the newest version that it saw and never lists an older one.
 	reflector := cache.NewReflectorWithOptions(i.listerWatcher(), i.kind.object(), i.store, cache.ReflectorOptions{Name: i.kind.resource})
 	for ctx.Err() == nil {
-		i.note(ctx, reflector.ListAndWatchWithContext(ctx))
+		err := reflector.ListAndWatchWithContext(ctx)
+		i.note(ctx, err)
+		pause := retryPeriod
+		if err == nil {
+			pause = relistPause
+		}
 		select {
 		case <-ctx.Done():
-		case <-i.clock.After(retryPeriod):
+		case <-i.clock.After(pause):
 		case <-i.retryNow:
 		}
 	}

@@ -16,11 +16,15 @@ type Reader interface {
 	Read(ctx context.Context, ref policy.Ref) (policy.Resource, error)
 }
 
-// Refresh reads the objects again, all at once, and puts what it finds into the world. An error means that the world is
+// readsAtOnce is how many of the reads run beside each other: enough to hide their latency, too few to be a load.
+const readsAtOnce = 8
+
+// Refresh reads the objects again, eight at a time, and puts what it finds into the world. An error means that the world is
 // as it was.
 func (w *World) Refresh(ctx context.Context, r Reader, refs []policy.Ref) error {
 	read := make([]policy.Resource, len(refs))
 	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(readsAtOnce)
 	for i, ref := range refs {
 		group.Go(func() error {
 			o, err := r.Read(ctx, ref)

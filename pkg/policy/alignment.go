@@ -17,15 +17,16 @@ type alignment struct {
 // names, and every gateway that it names serves at least one host. The mesh serves every host. A gateway that is named
 // twice counts once.
 func align(m Mesh, v *VirtualService) alignment {
+	if e, ok := m.(*evaluation); ok {
+		return e.align(v)
+	}
 	var a alignment
 	if len(v.Hosts) == 0 {
 		return a
 	}
 	served := make([]bool, len(v.Hosts))
-	for i, ref := range v.Gateways {
-		if named(v.Gateways[:i], ref) {
-			continue
-		}
+	for _, i := range distinct(v.Gateways) {
+		ref := v.Gateways[i]
 		g, ok := m.Gateway(ref.Gateway)
 		if !ref.Mesh && !ok {
 			a.missing = append(a.missing, i)
@@ -51,11 +52,16 @@ func align(m Mesh, v *VirtualService) alignment {
 	return a
 }
 
-func named(refs []GatewayRef, ref GatewayRef) bool {
-	for _, r := range refs {
-		if r.same(ref) {
-			return true
-		}
+// evaluation is the mesh of one evaluation. It remembers the alignment, for which several rules ask.
+type evaluation struct {
+	Mesh
+	of      *VirtualService
+	aligned alignment
+}
+
+func (e *evaluation) align(v *VirtualService) alignment {
+	if e.of != v {
+		e.of, e.aligned = v, align(e.Mesh, v)
 	}
-	return false
+	return e.aligned
 }

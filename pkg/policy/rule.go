@@ -58,6 +58,7 @@ func (f Finding) Identity() string {
 // Evaluate judges the object by each rule and returns the findings in the order of the rules. The mesh must have the
 // object applied already.
 func Evaluate(m Mesh, o Object, rules []Rule) []Finding {
+	m = &evaluation{Mesh: m}
 	var found []Finding
 	for _, r := range rules {
 		if !slices.Contains(r.Kinds, o.Ref().Kind) {

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -95,8 +94,9 @@ func carried(g *Gateway) string {
 // gatewaysOf returns the Gateways that the VirtualService names and that exist, each once.
 func gatewaysOf(m Mesh, v *VirtualService) []*Gateway {
 	var gateways []*Gateway
-	for _, ref := range v.Gateways {
-		if g, ok := m.Gateway(ref.Gateway); ok && !ref.Mesh && !slices.Contains(gateways, g) {
+	for _, i := range distinct(v.Gateways) {
+		ref := v.Gateways[i]
+		if g, ok := m.Gateway(ref.Gateway); ok && !ref.Mesh {
 			gateways = append(gateways, g)
 		}
 	}

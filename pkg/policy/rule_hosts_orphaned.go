@@ -27,11 +27,14 @@ func hostsOrphaned() Rule {
 			}
 			var found []Finding
 			for v := range m.VirtualServicesOf(o.Replaced.Key) {
-				for _, h := range orphans(m, o.Replaced, v) {
-					f := f
+				lost := orphans(m, o.Replaced, v)
+				if len(lost) == 0 {
+					continue
+				}
+				f.Related = dependencies(v, o.Replaced.Key)
+				for _, h := range lost {
 					f.Host = string(h.Name)
 					f.Message = fmt.Sprintf("%s uses host %q, which no gateway that it names would carry any more", v.Ref(), h.Written)
-					f.Related = dependencies(v, o.Replaced.Key)
 					found = append(found, f)
 				}
 			}
@@ -66,8 +69,8 @@ hosts:
 // gateways that it names, whether they are known or not.
 func dependencies(v *VirtualService, changed Key) []Ref {
 	refs := []Ref{v.Ref()}
-	for i, g := range v.Gateways {
-		if !g.Mesh && g.Gateway != changed && !named(v.Gateways[:i], g) {
+	for _, i := range distinct(v.Gateways) {
+		if g := v.Gateways[i]; !g.Mesh && g.Gateway != changed {
 			refs = append(refs, Ref{Kind: KindGateway, Key: g.Gateway})
 		}
 	}

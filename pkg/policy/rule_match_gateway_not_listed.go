@@ -21,12 +21,16 @@ func matchGatewayNotListed() Rule {
 		Action: Deny,
 		Check: func(_ Mesh, o Object) []Finding {
 			v := o.VirtualService
-			if len(v.Hosts) == 0 {
+			if len(v.Hosts) == 0 || len(v.RouteGateways) == 0 {
 				return nil
+			}
+			bound := map[target]bool{{mesh: true}: v.bindsToMesh()}
+			for _, ref := range v.Gateways {
+				bound[ref.target()] = true
 			}
 			var found []Finding
 			for _, ref := range v.RouteGateways {
-				if ref.Mesh && v.bindsToMesh() || !ref.Mesh && named(v.Gateways, ref.GatewayRef) {
+				if bound[ref.target()] {
 					continue
 				}
 				f := Finding{

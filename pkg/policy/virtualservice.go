@@ -31,9 +31,27 @@ type GatewayRef struct {
 	Gateway Key
 }
 
-// same says whether both references lead to one target, however they are written.
-func (r GatewayRef) same(o GatewayRef) bool {
-	return r.Mesh == o.Mesh && r.Gateway == o.Gateway
+// target is what a reference leads to, however it is written.
+type target struct {
+	mesh    bool
+	gateway Key
+}
+
+func (r GatewayRef) target() target {
+	return target{mesh: r.Mesh, gateway: r.Gateway}
+}
+
+// distinct returns the positions of the references that lead where no earlier one does.
+func distinct(refs []GatewayRef) []int {
+	seen := make(map[target]bool, len(refs))
+	positions := make([]int, 0, len(refs))
+	for i, r := range refs {
+		if t := r.target(); !seen[t] {
+			seen[t] = true
+			positions = append(positions, i)
+		}
+	}
+	return positions
 }
 
 // RouteGateway is an entry of match.gateways of one of the routes.

@@ -67,6 +67,9 @@ func NewOptions() *Options {
 	}
 }
 
+// longestTimeout is the longest that the API server waits for any webhook.
+const longestTimeout = 30 * time.Second
+
 // section is a group of options that belong together.
 type section struct {
 	name  string
@@ -168,8 +171,8 @@ func (o *Options) validate() (settings, error) {
 	if problems := validation.IsDNS1123Subdomain(o.ClusterDomain); len(problems) > 0 {
 		fault("cluster-domain", errors.New(strings.Join(problems, "; ")))
 	}
-	if o.Deadline <= 0 {
-		fault("deadline", errors.New("must be above zero"))
+	if o.Deadline <= 0 || o.Deadline >= longestTimeout {
+		fault("deadline", fmt.Errorf("must be above zero and below %s, the longest timeout of a webhook", longestTimeout))
 	}
 	if o.DrainDelay < 0 {
 		fault("drain-delay", errors.New("must not be below zero"))
@@ -181,8 +184,20 @@ func (o *Options) validate() (settings, error) {
 	if o.Namespace == "" {
 		o.Namespace = podNamespace()
 	}
+	fault("namespace", namespaceName(o.Namespace))
+	for _, name := range o.ExcludeNamespaces {
+		// A name that no namespace can have excludes nothing, and nobody would notice.
+		fault("exclude-namespaces", namespaceName(name))
+	}
 	s.excluded = policy.NewExclusions(o.Namespace, o.ExcludeNamespaces...)
 	return s, errors.Join(faults...)
+}
+
+func namespaceName(name string) error {
+	if problems := validation.IsDNS1123Label(name); len(problems) > 0 {
+		return fmt.Errorf("%q is no name of a namespace: %s", name, strings.Join(problems, "; "))
+	}
+	return nil
 }
 
 // ruleActions returns the actions of the rules that exist, and every fault of the others in the order of their IDs.

@@ -68,6 +68,8 @@ func TestValidate(t *testing.T) {
 		{"a port that is none", []string{"--bind-address=:70000"}, []string{"--bind-address: "}},
 		{"no address", []string{"--bind-address="}, []string{"--bind-address: "}},
 		{"an answer later than any", []string{"--deadline=-1s"}, []string{"--deadline: must be above zero"}},
+		{"an answer that nobody waits for", []string{"--deadline=30s"}, []string{"--deadline: must be above zero and below 30s"}},
+		{"names that no namespace has", []string{"--namespace=My NS", "--exclude-namespaces=shop, web"}, []string{`--namespace: "My NS" is no name`, `--exclude-namespaces: " web" is no name`}},
 		{"health and metrics off, no drain, nothing overridable, nothing excluded", []string{
 			"--health-address=0", "--metrics-address=0", "--drain-delay=0s", "--overridable=", "--exclude-namespaces=",
 		}, nil},
