@@ -23,6 +23,11 @@ func TestHandleDeletion(t *testing.T) {
 			answer{Allowed: true},
 		},
 		{
+			"a VirtualService that cannot be read holds up no deletion either",
+			func(c *fakeCluster) { c.readErr = errors.New("timed out") },
+			answer{Allowed: true, Warned: []string{"MW207"}},
+		},
+		{
 			"an API server that does not answer holds up no deletion",
 			func(c *fakeCluster) { c.terminatingErr = errors.New("timed out") },
 			answer{Allowed: true, Warned: []string{"MW207"}},
@@ -31,6 +36,7 @@ func TestHandleDeletion(t *testing.T) {
 		t.Run(tc.reason, func(t *testing.T) {
 			w := newWorld(t)
 			w.cache(t, public, web)
+			w.store(t, public, web)
 			tc.change(w.cluster)
 			if diff := cmp.Diff(tc.want, summary(w.Handle(t.Context(), deletion(public)))); diff != "" {
 				t.Errorf("answer (-want +got):\n%s", diff)

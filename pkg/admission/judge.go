@@ -28,8 +28,8 @@ type verdict struct {
 
 // judge judges the change in the world that it would make. The cache may lag behind the API server, and a denial that
 // rests on it would be false; so whatever a denying finding names is read again first, until one denial rests on fresh reads
-// alone or none is left. A false allowance is possible; the re-evaluation of stored
-// objects finds it.
+// alone or none is left. What warnings rest on is read again as well, once and as far as it can be. A false allowance is
+// possible; the re-evaluation of stored objects finds it.
 func (v *Validator) judge(ctx context.Context, c change) (verdict, error) {
 	world := v.Model.World()
 	fresh := map[policy.Ref]bool{c.ref: true}
@@ -38,31 +38,28 @@ func (v *Validator) judge(ctx context.Context, c change) (verdict, error) {
 		if err != nil {
 			return verdict{}, err
 		}
-		if c.after == nil && len(found.findings) > 0 {
-			// The objects of a namespace that is being deleted go in any order, and nobody needs a warning about that. A
-			// deletion must not fail because this cannot be found out.
-			if terminating, err := v.Cluster.Terminating(ctx, c.ref.Namespace); err == nil && terminating {
-				return verdict{}, nil
-			}
-		}
-		if !policy.Denies(found.findings) {
+		action := strictest(found.findings)
+		if action == policy.Audit {
 			return found, nil
 		}
 		if len(fresh) == 1 {
 			terminating, err := v.Cluster.Terminating(ctx, c.ref.Namespace)
-			if err != nil {
+			if err != nil && action == policy.Deny {
 				return verdict{}, fmt.Errorf("cannot tell whether its namespace is being deleted: %w", err)
 			}
 			if terminating {
 				return verdict{}, nil
 			}
 		}
-		stale := staleReferences(found.findings, fresh)
-		if len(stale) == 0 {
+		stale := staleReferences(found.findings, action, fresh)
+		if len(stale) == 0 || action == policy.Warn && len(fresh) > 1 {
 			return found, nil
 		}
-		if err := world.Refresh(ctx, v.Cluster, stale); err != nil {
+		switch err := world.Refresh(ctx, v.Cluster, stale); {
+		case err != nil && action == policy.Deny:
 			return verdict{}, fmt.Errorf("cannot confirm a denial: %w", err)
+		case err != nil:
+			return found, nil
 		}
 		v.Metrics.reread(len(stale))
 		for _, ref := range stale {
@@ -71,14 +68,25 @@ func (v *Validator) judge(ctx context.Context, c change) (verdict, error) {
 	}
 }
 
-// staleReferences returns what to read again before the findings can deny: nothing once one denial rests on fresh
-// objects alone.
-func staleReferences(findings []policy.Finding, fresh map[policy.Ref]bool) []policy.Ref {
+// strictest is the strictest action of the findings: Audit when there are none.
+func strictest(findings []policy.Finding) policy.Action {
+	action := policy.Audit
+	for _, f := range findings {
+		if f.Action.AtMost(action) == action {
+			action = f.Action
+		}
+	}
+	return action
+}
+
+// staleReferences returns what to read again before the findings of the action are believed: nothing once one of them
+// rests on fresh objects alone.
+func staleReferences(findings []policy.Finding, action policy.Action, fresh map[policy.Ref]bool) []policy.Ref {
 	var stale []policy.Ref
 	chosen := map[policy.Ref]bool{}
-	first := slices.IndexFunc(findings, func(f policy.Finding) bool { return f.Action == policy.Deny })
+	first := slices.IndexFunc(findings, func(f policy.Finding) bool { return f.Action == action })
 	for i, f := range findings {
-		if f.Action != policy.Deny {
+		if f.Action != action {
 			continue
 		}
 		rests := false
@@ -87,7 +95,7 @@ func staleReferences(findings []policy.Finding, fresh map[policy.Ref]bool) []pol
 				continue
 			}
 			rests = true
-			// All that the first denial rests on, and of the others as much as makes the round worth it.
+			// All that the first one rests on, and of the others as much as makes the round worth it.
 			if i != first && len(stale) >= readAtLeast {
 				break
 			}

@@ -129,7 +129,15 @@ func TestHandleOrphans(t *testing.T) {
 			[]object{web},
 			deletion(before),
 			answer{Allowed: true, Warned: []string{"MW207"}},
-			0,
+			1,
+		},
+		{
+			"a deletion warns of nothing that is gone by now",
+			[]object{web},
+			nil,
+			deletion(before),
+			answer{Allowed: true},
+			1,
 		},
 		{"a deletion that nobody minds", nil, nil, deletion(before), answer{Allowed: true}, 0},
 		{
