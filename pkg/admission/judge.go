@@ -55,11 +55,11 @@ func (v *Validator) judge(ctx context.Context, c change) (verdict, error) {
 		if len(stale) == 0 || action == policy.Warn && len(fresh) > 1 {
 			return found, nil
 		}
-		switch err := world.Refresh(ctx, v.Cluster, stale); {
-		case err != nil && action == policy.Deny:
-			return verdict{}, fmt.Errorf("cannot confirm a denial: %w", err)
-		case err != nil:
-			return found, nil
+		if err := world.Refresh(ctx, v.Cluster, stale); err != nil {
+			if action == policy.Deny {
+				return verdict{}, fmt.Errorf("cannot confirm a denial: %w", err)
+			}
+			return found, nil // a warning that cannot be confirmed stands
 		}
 		v.Metrics.reread(len(stale))
 		for _, ref := range stale {
