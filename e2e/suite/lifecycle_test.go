@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/meshwarden/meshwarden/e2e/controlplane"
@@ -202,12 +203,17 @@ func TestEveryReplicaGone(t *testing.T) {
 	e := start(t, setup{})
 	e.namespace(t, "shop")
 	e.mustApply(t, gateway("shop", "gw", "a.example.com"))
+	held := strings.Replace(virtualService("shop", "held", "a.example.com", "gw"), "name: held}", `name: held, finalizers: [example.com/hold]}`, 1)
+	e.mustApply(t, held)
 	noError(t, "pause Meshwarden", e.replicas[0].Pause())
 	noError(t, "a namespace, although Meshwarden hangs", e.createNamespace(t.Context(), "hang"))
 	noError(t, "resume Meshwarden", e.replicas[0].Resume())
 	noError(t, "kill Meshwarden", e.replicas[0].Kill())
 	wantError(t, "a VirtualService", e.apply(t.Context(), virtualService("shop", "v", "a.example.com", "gw")), "failed calling webhook", "virtualservice.meshwarden.io")
 	noError(t, "a config map", e.client.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "c"}}))
+	noError(t, "the deletion of an object with a finalizer", e.client.Delete(t.Context(), object("VirtualService", "shop", "held")))
+	release := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
+	noError(t, "the end of its finalizer", e.client.Patch(t.Context(), object("VirtualService", "shop", "held"), release))
 	noError(t, "the deletion of a Gateway", e.client.Delete(t.Context(), object("Gateway", "shop", "gw")))
 	var status apierrors.APIStatus
 	if err := e.apply(t.Context(), gateway("shop", "gw", "a.example.com")); !errors.As(err, &status) || status.Status().Code < http.StatusInternalServerError {

@@ -45,6 +45,7 @@ func TestOnboarding(t *testing.T) {
 	t.Run("ChoicesStay", func(t *testing.T) { testChoices(t, e) })
 	t.Run("DriftIsRepaired", func(t *testing.T) { testDrift(t, e) })
 	t.Run("ForeignPolicyIsLeftAlone", func(t *testing.T) { testForeignPolicy(t, e) })
+	t.Run("OwnPolicy", func(t *testing.T) { testOwnPolicy(t, e) })
 	t.Run("OptOut", func(t *testing.T) { testOptOut(t, e) })
 	t.Run("LeavingTheMesh", func(t *testing.T) {
 		e.namespace(t, "leaver")
@@ -130,6 +131,22 @@ func testDrift(t *testing.T, e *environment) {
 			}
 			return nil
 		})
+	}
+}
+
+// testOwnPolicy declines Meshwarden's policy for one of the team's own, both ways that this can happen.
+func testOwnPolicy(t *testing.T, e *environment) {
+	e.namespace(t, "own")
+	e.waitPolicy(t, "own")
+	e.patchNamespace(t, "own", `{"metadata":{"annotations":{"meshwarden.io/network-policy":"disabled"}}}`)
+	e.waitNoPolicy(t, "own")
+	own := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "own", Name: "allow-istio-communication"}}
+	own.Spec.PolicyTypes = []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}
+	noError(t, "create a policy", e.client.Create(t.Context(), own))
+	e.namespace(t, "own-after")
+	e.waitPolicy(t, "own-after")
+	if now, err := e.policy(t.Context(), "own"); err != nil || now.ResourceVersion != own.ResourceVersion {
+		t.Errorf("the team's own policy was touched: %v, %v", now, err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -51,10 +52,36 @@ func TestRouting(t *testing.T) {
 			t.Errorf("note %q does not name the Gateway", note)
 		}
 		e.metric(t, `meshwarden_stored_findings{action="deny",rule="MW101"} 1`)
+		testRecurrence(t, e)
 		noError(t, "delete it", e.client.Delete(t.Context(), object("VirtualService", "shop", "doomed")))
 		e.metric(t, `meshwarden_stored_findings{action="deny",rule="MW101"} 0`)
 	})
 	t.Run("TerminatingNamespace", func(t *testing.T) { testTerminatingNamespace(t, e) })
+}
+
+// testRecurrence mends and breaks a VirtualService again and again: each time is news, and on the object's own page.
+func testRecurrence(t *testing.T, e *environment) {
+	v := object("VirtualService", "shop", "doomed")
+	noError(t, "get it", e.client.Get(t.Context(), client.ObjectKeyFromObject(v), v))
+	for times := 2; times <= 4; times++ {
+		e.mustApply(t, gateway("shop", "doomed", "doomed.example.com"))
+		e.metric(t, `meshwarden_stored_findings{action="deny",rule="MW101"} 0`)
+		noError(t, "delete its gateway", e.client.Delete(t.Context(), object("Gateway", "shop", "doomed")))
+		e.eventually(t, fmt.Sprintf("Event %d", times), func(ctx context.Context) error {
+			list := &eventsv1.EventList{}
+			err := e.client.List(ctx, list, client.InNamespace("shop"))
+			seen := 0
+			for _, event := range list.Items {
+				if event.Reason == "GatewayNotFound" && event.Regarding.UID == v.GetUID() {
+					seen++
+				}
+			}
+			if err == nil && seen != times {
+				err = fmt.Errorf("there are %d", seen)
+			}
+			return err
+		})
+	}
 }
 
 func testDenials(t *testing.T, e *environment) {

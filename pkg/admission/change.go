@@ -113,7 +113,7 @@ func objectOf(r policy.Resource) policy.Object {
 func (c change) allowed() []string {
 	var ids []string
 	for id := range strings.SplitSeq(c.current().GetAnnotations()[AllowAnnotation], ",") {
-		if id = strings.TrimSpace(id); id != "" && !slices.Contains(ids, id) {
+		if id = strings.ToUpper(strings.TrimSpace(id)); id != "" && !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}
 	}

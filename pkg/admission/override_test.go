@@ -44,9 +44,9 @@ func TestHandleOverride(t *testing.T) {
 			2, "",
 		},
 		{
-			"IDs are not names and not in lower case",
+			"IDs are neither names nor patterns",
 			[]string{"MW101"},
-			creation(web.annotated(admission.AllowAnnotation, "mw101,gateway-not-found,*")),
+			creation(web.annotated(admission.AllowAnnotation, "gateway-not-found,*,MW10")),
 			answer{Code: 422, Denied: []string{"MW101"}},
 			0, offered,
 		},

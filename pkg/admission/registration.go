@@ -47,7 +47,16 @@ func Mutating(namespace string) *admissionregistrationv1.MutatingWebhookConfigur
 // object's annotation overrode, and a dry run has none.
 func Validating(namespace string) *admissionregistrationv1.ValidatingWebhookConfiguration {
 	webhook := func(name, resource string, failure admissionregistrationv1.FailurePolicyType, operations ...admissionregistrationv1.OperationType) admissionregistrationv1.ValidatingWebhook {
+		var conditions []admissionregistrationv1.MatchCondition
+		if failure == admissionregistrationv1.Fail {
+			// The handler lets such objects pass, but it has to be there to do so: a finalizer that cannot be removed
+			// while Meshwarden is away would keep its namespace from being deleted.
+			conditions = []admissionregistrationv1.MatchCondition{{
+				Name: "not-being-deleted", Expression: "!has(object.metadata.deletionTimestamp)",
+			}}
+		}
 		return admissionregistrationv1.ValidatingWebhook{
+			MatchConditions:         conditions,
 			Name:                    name,
 			ClientConfig:            clientConfig(namespace, ValidatePath),
 			Rules:                   rules(istio.GroupVersion().Group, istio.GroupVersion().Version, resource, admissionregistrationv1.NamespacedScope, operations...),

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 
@@ -36,6 +37,8 @@ type Cluster interface {
 	// Unparsable returns the stored objects that cannot be parsed, and WhyUnparsable the reason for one of them, or nil.
 	Unparsable() []policy.Ref
 	WhyUnparsable(policy.Ref) error
+	// Identify returns the UID of the object, and whether it is there and not being deleted.
+	Identify(ctx context.Context, ref policy.Ref) (types.UID, bool, error)
 	// Terminating says whether the namespace is being deleted, or gone.
 	Terminating(ctx context.Context, namespace string) (bool, error)
 }
@@ -168,12 +171,8 @@ func (a *Auditor) round(ctx context.Context) {
 	for _, ref := range slices.SortedFunc(maps.Keys(doubtful), compareRefs) {
 		now := a.judge(world, ref)
 		fresh := a.unknown(ref, now)
-		if len(fresh) > 0 && a.ending(ctx, ending, ref) {
+		if len(fresh) > 0 && (a.ending(ctx, ending, ref) || !a.announce(ctx, fresh, &events)) {
 			continue
-		}
-		for _, f := range fresh {
-			events++
-			a.announce(f, events <= eventsAtMost)
 		}
 		a.remember(ref, now)
 	}
@@ -245,12 +244,29 @@ func (a *Auditor) remember(ref policy.Ref, now []policy.Finding) {
 	a.found[ref] = known
 }
 
-// announce tells of a new finding, in the log and with an Event on the object.
-func (a *Auditor) announce(f policy.Finding, event bool) {
-	a.Metrics.announced(f)
-	a.Log.Info("stored object does not comply", "object", f.Object.String(), "rule", f.Rule, "path", f.Path, "finding", f.Text())
-	if !event {
-		return
+// announce tells of the new findings on one object, in the log and, as far as the round may write that many, with Events on
+// the object. It returns false when the object is gone or going, or when that cannot be found out now.
+func (a *Auditor) announce(ctx context.Context, findings []policy.Finding, events *int) bool {
+	ref := findings[0].Object
+	var uid types.UID
+	if *events < eventsAtMost {
+		id, there, err := a.Cluster.Identify(ctx, ref)
+		if err != nil {
+			a.Log.Error(err, "cannot find the object of a finding; trying again", "object", ref.String())
+			a.Observe(ref)
+		}
+		if err != nil || !there {
+			return false
+		}
+		uid = id
 	}
-	a.Recorder.Eventf(reference(f.Object), nil, corev1.EventTypeWarning, reason(f.Name), "Evaluate", "%s", f.Text())
+	for _, f := range findings {
+		a.Metrics.announced(f)
+		a.Log.Info("stored object does not comply", "object", ref.String(), "rule", f.Rule, "path", f.Path, "finding", f.Text())
+		if *events < eventsAtMost {
+			*events++
+			a.Recorder.Eventf(reference(ref, uid), nil, corev1.EventTypeWarning, reason(f.Name), "Evaluate", "%s", f.Text())
+		}
+	}
+	return true
 }

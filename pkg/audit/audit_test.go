@@ -114,7 +114,7 @@ func TestAuditorWritesEvent(t *testing.T) {
 		}
 		got.Message = ""
 		want := event{Type: corev1.EventTypeWarning, Reason: "GatewayNotFound", Action: "Evaluate", Object: corev1.ObjectReference{
-			APIVersion: "networking.istio.io/v1", Kind: "VirtualService", Namespace: "shop", Name: "web",
+			APIVersion: "networking.istio.io/v1", Kind: "VirtualService", Namespace: "shop", Name: "web", UID: "u-web",
 		}}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("Event (-want +got):\n%s", diff)
@@ -211,18 +211,28 @@ func TestAuditorReadsAgain(t *testing.T) {
 	}
 }
 
-// TestAuditorLeavesTerminatingNamespaces: their objects go in any order, and that is no news.
-func TestAuditorLeavesTerminatingNamespaces(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		web := virtualService("web", "a.example.com", "public")
-		w.cluster.change(func(c *fakeCluster) { c.terminating = map[string]bool{"shop": true} })
-		w.lead(t)
-		w.put(t, web)
-		w.settle()
-		if got := w.told(); len(got) > 0 || w.metric(t, standing, "deny", "MW101") != 0 {
-			t.Errorf("told %v", got)
-		}
-	})
+// TestAuditorLeavesWhatIsBeingDeleted: objects that go together go in any order, and that is no news.
+func TestAuditorLeavesWhatIsBeingDeleted(t *testing.T) {
+	web := virtualService("web", "a.example.com", "public")
+	for _, tc := range []struct {
+		reason string
+		change func(*fakeCluster)
+	}{
+		{"the namespace is being deleted", func(c *fakeCluster) { c.terminating = map[string]bool{"shop": true} }},
+		{"the object is being deleted", func(c *fakeCluster) { c.deleting = map[policy.Ref]bool{web.Ref(): true} }},
+	} {
+		t.Run(tc.reason, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.cluster.change(tc.change)
+				w.lead(t)
+				w.put(t, web)
+				w.settle()
+				if got := w.told(); len(got) > 0 || w.metric(t, standing, "deny", "MW101") != 0 {
+					t.Errorf("told %v", got)
+				}
+			})
+		})
+	}
 }
 
 // TestAuditorRemembersRefuted: what a live read refuted is no known finding, so that it is told when it becomes true.
@@ -251,6 +261,7 @@ func TestAuditorWaits(t *testing.T) {
 	}{
 		{"the model is not ready", func(c *fakeCluster) { c.notReady = errors.New("not yet") }, func(c *fakeCluster) { c.notReady = nil }},
 		{"the live read fails", func(c *fakeCluster) { c.readErr = errors.New("refused") }, func(c *fakeCluster) { c.readErr = nil }},
+		{"the object cannot be found", func(c *fakeCluster) { c.identifyErr = errors.New("refused") }, func(c *fakeCluster) { c.identifyErr = nil }},
 		{"the namespace cannot be read", func(c *fakeCluster) { c.terminatingErr = errors.New("refused") }, func(c *fakeCluster) { c.terminatingErr = nil }},
 	}
 	for _, tc := range tests {

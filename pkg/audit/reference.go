@@ -5,15 +5,16 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/meshwarden/meshwarden/pkg/istio"
 	"github.com/meshwarden/meshwarden/pkg/policy"
 )
 
-// reference names an object for an Event about it.
-func reference(ref policy.Ref) *corev1.ObjectReference {
+// reference names an object for an Event about it. kubectl describe finds Events by the UID.
+func reference(ref policy.Ref, uid types.UID) *corev1.ObjectReference {
 	return &corev1.ObjectReference{
-		APIVersion: istio.GroupVersion().String(), Kind: string(ref.Kind), Namespace: ref.Namespace, Name: ref.Name,
+		APIVersion: istio.GroupVersion().String(), Kind: string(ref.Kind), Namespace: ref.Namespace, Name: ref.Name, UID: uid,
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/meshwarden/meshwarden/pkg/audit"
@@ -155,8 +156,11 @@ type fakeCluster struct {
 	// terminating are the namespaces that are being deleted.
 	terminating    map[string]bool
 	terminatingErr error
-	reads          int
-	judged         []policy.Ref // what was asked about on the way to a judgement
+	// deleting are the objects that wait for their finalizers.
+	deleting    map[policy.Ref]bool
+	identifyErr error
+	reads       int
+	judged      []policy.Ref // what was asked about on the way to a judgement
 }
 
 // change changes the cluster while the Auditor may look at it.
@@ -199,6 +203,13 @@ func (c *fakeCluster) Unparsable() []policy.Ref {
 		refs = append(refs, ref)
 	}
 	return refs
+}
+
+// Identify finds every object that the model may hold: UIDs are their names.
+func (c *fakeCluster) Identify(_ context.Context, ref policy.Ref) (types.UID, bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return types.UID("u-" + ref.Name), !c.deleting[ref], c.identifyErr
 }
 
 func (c *fakeCluster) Terminating(_ context.Context, namespace string) (bool, error) {

@@ -9,10 +9,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -191,4 +193,27 @@ func (c *Cluster) Terminating(ctx context.Context, namespace string) (bool, erro
 		return false, fmt.Errorf("get namespace %s: %w", namespace, err)
 	}
 	return n.DeletionTimestamp != nil, nil
+}
+
+// Identify returns the UID of the object, and whether it is there and not being deleted. It asks the API server.
+func (c *Cluster) Identify(ctx context.Context, ref policy.Ref) (types.UID, bool, error) {
+	for _, i := range c.informers {
+		if i.kind.kind != ref.Kind {
+			continue
+		}
+		o := i.kind.object()
+		err := c.client.Get().Namespace(ref.Namespace).Resource(i.kind.resource).Name(ref.Name).Do(ctx).Into(o)
+		if apierrors.IsNotFound(err) {
+			return "", false, nil
+		}
+		if err != nil {
+			return "", false, fmt.Errorf("get %s %s: %w", i.kind.resource, ref.Key, err)
+		}
+		m, err := meta.Accessor(o)
+		if err != nil {
+			return "", false, fmt.Errorf("read the metadata of %s: %w", ref, err)
+		}
+		return m.GetUID(), m.GetDeletionTimestamp() == nil, nil
+	}
+	return "", false, fmt.Errorf("no resource holds objects of kind %s", ref.Kind)
 }

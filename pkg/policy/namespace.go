@@ -124,7 +124,19 @@ func (n Namespace) onboardingValues() (annotation, label string) {
 func (n Namespace) WantsNetworkPolicy(excluded Exclusions) bool {
 	return n.Marked() && Meshed(n.Labels) &&
 		!n.Terminating && !n.OptedOut() && !excluded.Has(n.Name) &&
-		n.Annotations[NetworkPolicyKey] != ValueDisabled
+		!n.declinesNetworkPolicy()
+}
+
+// declinesNetworkPolicy reports whether the owner wants no policy of Meshwarden's:
+// NetworkPolicyKey, as annotation or as label, is anything but ValueEnabled. A
+// misspelt "no" counts, because a policy that allows everything is the worse mistake.
+func (n Namespace) declinesNetworkPolicy() bool {
+	for _, from := range []map[string]string{n.Annotations, n.Labels} {
+		if value, ok := from[NetworkPolicyKey]; ok && value != ValueEnabled {
+			return true
+		}
+	}
+	return false
 }
 
 // Exclusions are the namespaces that Meshwarden leaves alone, whatever they are

@@ -302,6 +302,9 @@ func TestWantsNetworkPolicy(t *testing.T) {
 		{"opted out", func(n *policy.Namespace) { n.Annotations["meshwarden.io/onboarding"] = "disabled" }, false},
 		{"opted out by label", func(n *policy.Namespace) { n.Labels["meshwarden.io/onboarding"] = "disabled" }, false},
 		{"declined", func(n *policy.Namespace) { n.Annotations["meshwarden.io/network-policy"] = "disabled" }, false},
+		{"declined in another spelling", func(n *policy.Namespace) { n.Annotations["meshwarden.io/network-policy"] = "Disabled" }, false},
+		{"declined by a label", func(n *policy.Namespace) { n.Labels["meshwarden.io/network-policy"] = "disabled" }, false},
+		{"wished for", func(n *policy.Namespace) { n.Annotations["meshwarden.io/network-policy"] = "enabled" }, true},
 		{"excluded", func(n *policy.Namespace) { n.Name = "kube-public" }, false},
 		{"terminating", func(n *policy.Namespace) { n.Terminating = true }, false},
 	}

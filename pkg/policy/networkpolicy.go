@@ -49,7 +49,7 @@ const (
 	CreatePolicy
 	// RepairPolicy says that Meshwarden's policy is wanted and was changed.
 	RepairPolicy
-	// RemovePolicy says that Meshwarden's policy is there and not wanted any more.
+	// RemovePolicy says that Meshwarden's policy is there as it was made, and not wanted any more.
 	RemovePolicy
 	// ReportForeignPolicy says that the policy is wanted, but somebody else's has its name.
 	ReportForeignPolicy
@@ -68,6 +68,9 @@ func NextNetworkPolicyStep(wanted bool, have *networkingv1.NetworkPolicy) Networ
 	case !ours(have) && wanted:
 		return ReportForeignPolicy
 	case !ours(have):
+		return KeepPolicy
+	case !wanted && !specified(have):
+		// Somebody is making it theirs. Their wish to have none of Meshwarden's must not cost them their own.
 		return KeepPolicy
 	case !wanted:
 		return RemovePolicy
@@ -94,6 +97,10 @@ func ours(have *networkingv1.NetworkPolicy) bool {
 // drifted reports whether a field that Meshwarden owns differs from the default
 // policy. Other labels and annotations are anybody's.
 func drifted(have *networkingv1.NetworkPolicy) bool {
-	want := DefaultNetworkPolicy(have.Namespace)
-	return have.Labels[ManagedByLabel] != FieldManager || !equality.Semantic.DeepEqual(have.Spec, want.Spec)
+	return have.Labels[ManagedByLabel] != FieldManager || !specified(have)
+}
+
+// specified reports whether the policy's spec is the default one.
+func specified(have *networkingv1.NetworkPolicy) bool {
+	return equality.Semantic.DeepEqual(have.Spec, DefaultNetworkPolicy(have.Namespace).Spec)
 }

@@ -61,6 +61,7 @@ func TestNextNetworkPolicyStep(t *testing.T) {
 		}), policy.RepairPolicy},
 		{"the label was removed, but the field manager tells", true, unlabelled, policy.RepairPolicy},
 		{"so it is still ours to remove", false, unlabelled, policy.RemovePolicy},
+		{"what somebody is making theirs is not removed", false, changed(func(p *networkingv1.NetworkPolicy) { p.Spec.Egress = nil }), policy.KeepPolicy},
 		{"somebody else's", true, foreign, policy.ReportForeignPolicy},
 		{"somebody else's is nobody's business where none is wanted", false, foreign, policy.KeepPolicy},
 		{

@@ -27,7 +27,7 @@ func gatewayNotFound() Rule {
 				ref := v.Gateways[i]
 				found = append(found, Finding{
 					Path:    fmt.Sprintf("spec.gateways[%d]", i),
-					Message: fmt.Sprintf("gateway %q does not exist: there is no Gateway %s%s", ref.Written, ref.Gateway, namesakes(m, ref)),
+					Message: fmt.Sprintf("gateway %q does not exist: there is no Gateway %s%s", ref.Written, ref.Gateway, hint(m, ref)),
 					Gateway: ref.Gateway.String(),
 					Related: []Ref{{Kind: KindGateway, Key: ref.Gateway}},
 				})
@@ -37,16 +37,32 @@ func gatewayNotFound() Rule {
 	}
 }
 
-// namesakes names up to three Gateways of the missing one's name, because a forgotten namespace is the usual cause.
-func namesakes(m Mesh, ref GatewayRef) string {
+// hint says what was probably meant: the reserved name, a name that Istio reads otherwise, or a Gateway of another
+// namespace.
+func hint(m Mesh, ref GatewayRef) string {
+	if strings.EqualFold(ref.Written, "mesh") {
+		return "; the reserved name is mesh, in lower case"
+	}
+	if strings.Contains(ref.Written, ".") && !strings.Contains(ref.Written, "/") {
+		text := "; Istio reads a name with a dot as name.namespace"
+		if found := namesakes(m, ref.Written); found != "" {
+			text += ", and a Gateway with a dot in its name has to be written with its namespace: there is " + found
+		}
+		return text
+	}
+	if found := namesakes(m, ref.Gateway.Name); found != "" {
+		return ", but there is " + found
+	}
+	return ""
+}
+
+// namesakes names up to three Gateways of that name.
+func namesakes(m Mesh, name string) string {
 	var keys []string
-	for g := range m.GatewaysNamed(ref.Gateway.Name) {
+	for g := range m.GatewaysNamed(name) {
 		if keys = append(keys, g.String()); len(keys) == 3 {
 			break
 		}
 	}
-	if len(keys) == 0 {
-		return ""
-	}
-	return ", but there is " + strings.Join(keys, " and ")
+	return strings.Join(keys, " and ")
 }

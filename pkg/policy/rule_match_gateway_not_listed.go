@@ -35,7 +35,7 @@ func matchGatewayNotListed() Rule {
 				}
 				f := Finding{
 					Path:    ref.Path,
-					Message: fmt.Sprintf("the match names gateway %q, which spec.gateways does not: the match never applies", ref.Written),
+					Message: fmt.Sprintf("the match names gateway %q, which spec.gateways does not: the VirtualService is not bound to it, so the entry has no effect", ref.Written),
 					Gateway: ref.Gateway.String(),
 				}
 				if ref.Mesh {

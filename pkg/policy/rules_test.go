@@ -52,6 +52,15 @@ func TestMessages(t *testing.T) {
 			`deny MW101 gateway-not-found: gateway "public" does not exist: there is no Gateway shop/public, but there is edge/public. ` +
 				`Create the Gateway first, or correct its name; one of another namespace is written namespace/name.`,
 		}},
+		{"a name with a dot", "MW101/fail_dotted_gateway_name.yaml", []string{
+			`deny MW101 gateway-not-found: gateway "public.v2" does not exist: there is no Gateway v2/public; Istio reads a name with a dot ` +
+				`as name.namespace, and a Gateway with a dot in its name has to be written with its namespace: there is shop/public.v2. ` +
+				`Create the Gateway first, or correct its name; one of another namespace is written namespace/name.`,
+		}},
+		{"the reserved name in another case", "MW101/fail_mesh_letter_case.yaml", []string{
+			`deny MW101 gateway-not-found: gateway "Mesh" does not exist: there is no Gateway shop/Mesh; the reserved name is mesh, in lower case. ` +
+				`Create the Gateway first, or correct its name; one of another namespace is written namespace/name.`,
+		}},
 		{"a missing gateway without namesake", "MW101/fail_mesh_and_gateway.yaml", []string{
 			`deny MW101 gateway-not-found: gateway "public" does not exist: there is no Gateway shop/public. ` +
 				`Create the Gateway first, or correct its name; one of another namespace is written namespace/name.`,
@@ -90,9 +99,9 @@ func TestMessages(t *testing.T) {
 		}},
 		{"a match for a gateway and for the mesh", "MW106/fail_every_entry.yaml", []string{
 			`deny MW106 match-gateway-not-listed: the match names gateway "edge/internal", which spec.gateways does not: ` +
-				`the match never applies. Add the gateway to spec.gateways, or take it out of the match.`,
+				`the VirtualService is not bound to it, so the entry has no effect. Add the gateway to spec.gateways, or take it out of the match.`,
 			`deny MW106 match-gateway-not-listed: the match names gateway "mesh", which spec.gateways does not: ` +
-				`the match never applies. Add the gateway to spec.gateways, or take it out of the match.`,
+				`the VirtualService is not bound to it, so the entry has no effect. Add the gateway to spec.gateways, or take it out of the match.`,
 		}},
 		{"an update orphans a host", "MW207/fail_host_removed.yaml", []string{
 			`deny MW207 hosts-orphaned: VirtualService shop/web uses host "shop.example.com", which no gateway that it names ` +

@@ -37,6 +37,8 @@ objects. The defaults are for a pod in a cluster.`,
 			// Kubernetes' libraries log through these two.
 			ctrl.SetLogger(zapr.NewLogger(log))
 			klog.SetLogger(zapr.NewLogger(log))
+			// The standard library's servers tell of failed handshakes through its own logger.
+			defer zap.RedirectStdLog(log)()
 			return run(c.Context(), s, zapr.NewLogger(log))
 		},
 	}

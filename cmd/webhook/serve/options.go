@@ -171,6 +171,9 @@ func (o *Options) validate() (settings, error) {
 	if problems := validation.IsDNS1123Subdomain(o.ClusterDomain); len(problems) > 0 {
 		fault("cluster-domain", errors.New(strings.Join(problems, "; ")))
 	}
+	if o.CertDir == "" {
+		fault("cert-dir", errors.New("must name a folder"))
+	}
 	if o.Deadline <= 0 || o.Deadline >= longestTimeout {
 		fault("deadline", fmt.Errorf("must be above zero and below %s, the longest timeout of a webhook", longestTimeout))
 	}

@@ -106,7 +106,7 @@ func newManager(config *rest.Config, s settings, cert *certificate) (manager.Man
 		},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("cannot set up the manager: %w", err)
+		return nil, fmt.Errorf("cannot set up the manager with the API server at %s: %w", config.Host, err)
 	}
 	return mgr, nil
 }
@@ -129,7 +129,10 @@ func wire(ctx context.Context, mgr manager.Manager, s settings, cert *certificat
 	if err != nil {
 		return err
 	}
-	recorder := mgr.GetEventRecorder("meshwarden")
+	recorder, err := newEventRecorder(mgr.GetClient(), clock.RealClock{}, log.WithName("events"))
+	if err != nil {
+		return err
+	}
 	auditor := audit.New(audit.Options{
 		Model: model, Cluster: cluster, Rules: s.rules, Recorder: recorder, Metrics: auditMetrics,
 		Clock: clock.RealClock{}, Log: log.WithName("audit"),
@@ -151,7 +154,7 @@ func wire(ctx context.Context, mgr manager.Manager, s settings, cert *certificat
 	}); err != nil {
 		return err
 	}
-	runnables := []manager.Runnable{cert, auditor}
+	runnables := []manager.Runnable{cert, auditor, recorder}
 	for _, i := range cluster.Informers() {
 		runnables = append(runnables, i)
 	}

@@ -42,7 +42,8 @@ func main() {
 
 // run starts everything, walks, stays, and removes everything again.
 func run(controlPlane, webhook string, stay bool) (err error) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A closed terminal and a closed pipe end the walk as well: what it started must not outlive it.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
 	dir, err := os.MkdirTemp("", "meshwarden-")
 	if err != nil {
@@ -64,7 +65,7 @@ func run(controlPlane, webhook string, stay bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stopping(cp.Stop)) }()
-	installation, c, err := install(ctx, cp, webhook, dir, logs)
+	installation, replica, c, err := install(ctx, cp, webhook, dir, logs)
 	if err != nil {
 		return err
 	}
@@ -79,31 +80,35 @@ func run(controlPlane, webhook string, stay bool) (err error) {
 	}
 	fmt.Printf("\nEverything keeps running. In another terminal:\n\n  export KUBECONFIG=%s\n  kubectl -n shop get gateways,virtualservices,networkpolicies\n\n"+
 		"Meshwarden's log: %s\nCtrl-C stops it and leaves nothing behind.\n", cp.Kubeconfig(), logs.Name())
-	<-ctx.Done()
-	fmt.Println("\nStopping ...")
-	return nil
+	select {
+	case <-ctx.Done():
+		fmt.Println("\nStopping ...")
+		return nil
+	case <-replica.Done():
+		return fmt.Errorf("meshwarden ended by itself: %w", replica.Err())
+	}
 }
 
 // install applies Istio's CRDs, starts Meshwarden and registers its webhooks.
-func install(ctx context.Context, cp *controlplane.ControlPlane, webhook, dir string, logs io.Writer) (*meshwarden.Installation, client.Client, error) {
+func install(ctx context.Context, cp *controlplane.ControlPlane, webhook, dir string, logs io.Writer) (*meshwarden.Installation, *meshwarden.Replica, client.Client, error) {
 	fmt.Println("Applying Istio's CRDs ...")
 	crds, err := controlplane.IstioCRDs(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if err := cp.ApplyCRDs(ctx, crds); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	fmt.Println("Starting Meshwarden and registering its webhooks ...")
 	installation, err := meshwarden.Install(ctx, cp, meshwarden.Options{
 		Binary: webhook, Dir: dir, Log: logs, Args: []string{"--drain-delay", "0s"},
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	replica, err := installation.Start()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	err = replica.WaitReady(ctx)
 	if err == nil {
@@ -114,9 +119,9 @@ func install(ctx context.Context, cp *controlplane.ControlPlane, webhook, dir st
 		c, err = client.New(cp.Config(), client.Options{})
 	}
 	if err != nil {
-		return nil, nil, errors.Join(err, stopping(installation.Stop))
+		return nil, nil, nil, errors.Join(err, stopping(installation.Stop))
 	}
-	return installation, c, nil
+	return installation, replica, c, nil
 }
 
 // stopping stops something although the run's own context may have ended.
