@@ -34,3 +34,21 @@ func TestRegistration(t *testing.T) {
 		t.Errorf("registered (-want +got):\n%s", diff)
 	}
 }
+
+// TestRegistrationLeavesDeletionAlone: what fails closed must not stand between an object and its end, and what fails open
+// needs no condition.
+func TestRegistrationLeavesDeletionAlone(t *testing.T) {
+	for _, w := range admission.Validating("own").Webhooks {
+		var got []string
+		for _, c := range w.MatchConditions {
+			got = append(got, c.Expression)
+		}
+		var want []string
+		if *w.FailurePolicy == admissionregistrationv1.Fail {
+			want = []string{"!has(object.metadata.deletionTimestamp)"}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("conditions of %s (-want +got):\n%s", w.Name, diff)
+		}
+	}
+}
