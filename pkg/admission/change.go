@@ -91,8 +91,9 @@ func (c change) object() policy.Object {
 	return o
 }
 
-// standing is the object as it was, judged as it stands; the zero Object when there was none that can be judged.
-func (c change) standing() policy.Object {
+// previous is the object as it was, as if it were submitted now: what it does to others counts as well. It is the zero
+// Object when there was none that can be judged.
+func (c change) previous() policy.Object {
 	if c.before == nil {
 		return policy.Object{}
 	}

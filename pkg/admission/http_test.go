@@ -153,7 +153,10 @@ func oddSpecs() []spec {
 		}
 		return "[" + strings.Join(items, ",") + "]"
 	}
-	const on = `,"gateways":["infra/public"]}`
+	const (
+		bound = `,"gateways":["infra/public"]}`
+		on    = `,"http":[{}]` + bound
+	)
 	return []spec{
 		{"absent", ``, "", ""},
 		{"null", `null`, "", ""},
@@ -168,7 +171,7 @@ func oddSpecs() []spec {
 		{"a server without port and hosts", `{"servers":[{}]}`, "", ""},
 		{"a port below zero", `{"servers":[{"port":{"number":-1},"hosts":["a.example.com"]}]}`, "MW000", ""},
 		{"a port beyond its type", `{"servers":[{"port":{"number":1e30}}]}`, "MW000", ""},
-		{"servers with absurd hosts", `{"servers":[{"hosts":["","*","/","//","*/*","./","ns/*/x"," a b ","a\nb","\u0000"]}]}`, "", ""},
+		{"servers with absurd hosts", `{"servers":[{"port":{"number":80,"protocol":"HTTP"},"hosts":["","*","/","//","*/*","./","ns/*/x"," a b ","a\nb","\u0000"]}]}`, "MW204", ""},
 		{"hosts a number", `{"hosts":5}`, "", "MW000"},
 		{"hosts of lists", `{"hosts":[[]]}`, "", "MW000"},
 		{"hosts null", `{"hosts":null,"gateways":null}`, "", ""},
@@ -186,9 +189,9 @@ func oddSpecs() []spec {
 		{"a gateway beside the mesh that is empty", `{"hosts":["a.example.com"],"gateways":["mesh",""]}`, "", "MW101"},
 		{"gateways that lead elsewhere in a URL", `{"hosts":["a.example.com"],"gateways":["../x","%2f/..","?a=b","#"]}`, "", "MW101"},
 		{"1,000 gateways", `{"hosts":["a.example.com"],"gateways":` + list(`"infra/g%d"`, 1_000) + `}`, "", "MW101"},
-		{"a match that is null", `{"hosts":["a.example.com"],"http":[{"match":null}]` + on, "", ""},
-		{"a match of nulls", `{"hosts":["a.example.com"],"http":[null,{"match":[null,{"gateways":null}]}]` + on, "", ""},
-		{"a match that is a number", `{"hosts":["a.example.com"],"http":[{"match":1}]` + on, "", "MW000"},
+		{"a match that is null", `{"hosts":["a.example.com"],"http":[{"match":null}]` + bound, "", ""},
+		{"a match of nulls", `{"hosts":["a.example.com"],"http":[null,{"match":[null,{"gateways":null}]}]` + bound, "", ""},
+		{"a match that is a number", `{"hosts":["a.example.com"],"http":[{"match":1}]` + bound, "", "MW000"},
 		{"deep nesting where nobody looks", `{"hosts":["a.example.com"],"x":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + on, "", ""},
 		{"nesting deeper than JSON's reader goes", `{"x":` + strings.Repeat(`{"a":`, 20_000) + "1" + strings.Repeat("}", 20_000) + `}`, "400", "400"},
 		{"a field twice: the last one counts", `{"hosts":["a.other.com"],"hosts":["a.example.com"]` + on, "", ""},

@@ -154,7 +154,7 @@ func (v *Validator) knownFindings(world *mesh.World, c change) (map[string]bool,
 		return nil, err
 	}
 	known := map[string]bool{}
-	for _, f := range policy.Evaluate(world, c.standing(), v.Rules) {
+	for _, f := range policy.Evaluate(world, c.previous(), v.Rules) {
 		known[f.Identity()] = true
 	}
 	return known, put(world, c.ref, c.after)
@@ -162,7 +162,8 @@ func (v *Validator) knownFindings(world *mesh.World, c change) (map[string]bool,
 
 func put(world *mesh.World, ref policy.Ref, v *version) error {
 	if v == nil {
-		return world.Remove(ref)
+		world.Remove(ref)
+		return nil
 	}
 	return world.Put(v.parsed)
 }

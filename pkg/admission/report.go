@@ -117,7 +117,7 @@ func (m *Metrics) AnsweredNamespace(outcome string, took time.Duration) {
 func (m *Metrics) answered(req admission.Request, outcome string, took time.Duration) {
 	// Whoever reaches the port can call kind and operation anything; only known ones become a series.
 	kind, operation := req.Kind.Kind, string(req.Operation)
-	if _, ours := istio.NewObject(policy.Kind(kind)); !ours {
+	if !isJudged(kind) {
 		kind = "other"
 	}
 	if !slices.Contains(operations(), req.Operation) {

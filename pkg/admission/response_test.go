@@ -50,51 +50,6 @@ func TestDeniedStatus(t *testing.T) {
 	}
 }
 
-// TestDeniedByEveryRule: each cause says which rule, what is wrong with what, and what to do.
-func TestDeniedByEveryRule(t *testing.T) {
-	gateways := []object{gateway("infra/public", "*.example.com"), gateway("infra/second", "*.second.com")}
-	used := virtualService("shop/used", []string{"used.example.com"}, "infra/public")
-	broken := map[string]object{
-		"MW101": virtualService("shop/web", []string{"a.example.com"}, "infra/gone"),
-		"MW102": virtualService("shop/web", []string{"a.other.com"}, "infra/public"),
-		"MW105": virtualService("shop/web", []string{"a.example.com"}, "infra/public", "infra/second"),
-		"MW106": virtualService("shop/web", []string{"a.example.com"}, "infra/public").matching("infra/second"),
-		"MW207": gateway("infra/public", "*.other.com"),
-	}
-	names := map[string][]string{
-		"MW101": {"infra/gone"}, "MW102": {"a.other.com", "infra/public"}, "MW105": {"infra/second", "a.example.com"},
-		"MW106": {"infra/second"}, "MW207": {"used.example.com", "shop/used"},
-	}
-	for _, rule := range policy.Rules() {
-		t.Run(rule.ID, func(t *testing.T) {
-			o, ok := broken[rule.ID]
-			if !ok {
-				t.Fatal("the test has no object that this rule denies")
-			}
-			w := newWorld(t)
-			w.cache(t, append(gateways, used)...)
-			w.store(t, append(gateways, used)...)
-			request := creation(o)
-			if rule.ID == "MW207" {
-				request = replacement(gateways[0], o)
-			}
-			r := w.Handle(t.Context(), request)
-			if diff := cmp.Diff(answer{Code: 422, Denied: []string{rule.ID}}, summary(r)); diff != "" {
-				t.Fatalf("answer (-want +got):\n%s", diff)
-			}
-			cause := r.Result.Details.Causes[0]
-			for _, part := range append(names[rule.ID], rule.ID, rule.Name, rule.Remedy) {
-				if !strings.Contains(cause.Message, part) || !strings.Contains(r.Result.Message, part) {
-					t.Errorf("cause %q or message %q lacks %q", cause.Message, r.Result.Message, part)
-				}
-			}
-			if cause.Field == "" {
-				t.Error("the cause names no field")
-			}
-		})
-	}
-}
-
 func TestDeniedCausesAreCapped(t *testing.T) {
 	tests := []struct {
 		reason         string

@@ -22,6 +22,8 @@ import (
 // Cluster is what the Validator must be able to ask about the cluster besides the model.
 type Cluster interface {
 	mesh.Reader
+	// Translator resolves names as the mesh does now.
+	Translator() istio.Translator
 	// WaitReady waits until the model can be relied on for a request about an object of the kind.
 	WaitReady(ctx context.Context, kind policy.Kind) error
 	// Expect notes that a generation of an object was let pass.
@@ -32,9 +34,8 @@ type Cluster interface {
 
 // Options are what a Validator is made from. All are required.
 type Options struct {
-	Model      *mesh.Model
-	Cluster    Cluster
-	Translator istio.Translator
+	Model   *mesh.Model
+	Cluster Cluster
 	// Rules judge the objects, with the platform's actions.
 	Rules []policy.Rule
 	// Enforcement is the strictest action there is: what a fault outside the rules may lead to.
@@ -86,7 +87,8 @@ func (v *Validator) handle(ctx context.Context, req admission.Request) (admissio
 		return admission.Allowed("").WithWarnings(policy.Printable(fmt.Sprintf(
 			"meshwarden does not judge %s of %s %s; its webhook's rules need not name it", req.Operation, req.Kind.String(), req.SubResource))), outcomeSkipped
 	}
-	c, err := decode(req, v.Translator)
+	translator := v.Cluster.Translator()
+	c, err := decode(req, translator)
 	if err != nil {
 		return admission.Errored(http.StatusBadRequest, err), outcomeError
 	}
@@ -99,6 +101,12 @@ func (v *Validator) handle(ctx context.Context, req admission.Request) (admissio
 	if err := v.Cluster.WaitReady(ctx, c.ref.Kind); err != nil {
 		return unavailable(fmt.Errorf("meshwarden is not ready to judge %s: %w; try again", c.ref, err)), outcomeError
 	}
+	if now := v.Cluster.Translator(); now != translator {
+		// The mesh's own settings came to be known while this waited.
+		if c, err = decode(req, now); err != nil {
+			return admission.Errored(http.StatusBadRequest, err), outcomeError
+		}
+	}
 	verdict, err := v.judge(ctx, c)
 	if err != nil {
 		return unavailable(fmt.Errorf("meshwarden cannot judge %s: %w; try again", c.ref, err)), outcomeError
@@ -108,8 +116,11 @@ func (v *Validator) handle(ctx context.Context, req admission.Request) (admissio
 
 // judged says whether the request is one for which there are rules: a write of an object of the mesh itself.
 func judged(req admission.Request) bool {
-	_, ours := istio.NewObject(policy.Kind(req.Kind.Kind))
-	return ours && req.Kind.Group == istio.GroupVersion().Group && req.SubResource == "" && slices.Contains(operations(), req.Operation)
+	return isJudged(req.Kind.Kind) && req.Kind.Group == istio.GroupVersion().Group && req.SubResource == "" && slices.Contains(operations(), req.Operation)
+}
+
+func isJudged(kind string) bool {
+	return kind == string(policy.KindGateway) || kind == string(policy.KindVirtualService)
 }
 
 func operations() []admissionv1.Operation {

@@ -50,14 +50,14 @@ func newWorld(t testing.TB, change ...func(*admission.Options)) *world {
 	}
 	w := &world{
 		model: model, recorder: &fakeRecorder{}, metrics: prometheus.NewRegistry(), log: &logLines{},
-		cluster: &fakeCluster{stored: map[policy.Ref]policy.Resource{}, terminating: map[string]bool{}},
+		cluster: &fakeCluster{stored: map[policy.Ref]policy.Resource{}, terminating: map[string]bool{}, domain: "cluster.local"},
 	}
 	metrics, err := admission.NewMetrics(w.metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := admission.Options{
-		Model: model, Cluster: w.cluster, Translator: istio.Translator{ClusterDomain: "cluster.local"},
+		Model: model, Cluster: w.cluster,
 		Rules: policy.Rules(), Enforcement: policy.Deny, Overridable: []string{"MW207"}, Deadline: time.Minute,
 		Recorder: w.recorder, Metrics: metrics, Clock: clocktesting.NewFakePassiveClock(time.Unix(0, 0)),
 		Log: funcr.NewJSON(w.log.add, funcr.Options{Verbosity: 1}),
@@ -94,6 +94,9 @@ type fakeCluster struct {
 	// readErr and terminatingErr fail the calls; notReady makes WaitReady wait for the end of its context.
 	readErr, terminatingErr, notReady error
 	terminating                       map[string]bool
+	// domain is the cluster's; becomesReady runs when somebody waits for the model.
+	domain       string
+	becomesReady func(*fakeCluster)
 
 	mu       sync.Mutex
 	reads    []policy.Ref
@@ -108,7 +111,14 @@ func (c *fakeCluster) Read(ctx context.Context, ref policy.Ref) (policy.Resource
 	return c.stored[ref], errors.Join(c.readErr, ctx.Err())
 }
 
+func (c *fakeCluster) Translator() istio.Translator {
+	return istio.Translator{ClusterDomain: c.domain}
+}
+
 func (c *fakeCluster) WaitReady(ctx context.Context, _ policy.Kind) error {
+	if c.becomesReady != nil {
+		c.becomesReady(c)
+	}
 	if c.notReady == nil {
 		return nil
 	}
@@ -169,9 +179,9 @@ func gateway(name string, hosts ...string) object {
 	}})
 }
 
-// virtualService returns a VirtualService "namespace/name".
+// virtualService returns a VirtualService "namespace/name" with one http route.
 func virtualService(name string, hosts []string, gateways ...string) object {
-	return newObject("VirtualService", name, map[string]any{"hosts": hosts, "gateways": gateways})
+	return newObject("VirtualService", name, map[string]any{"hosts": hosts, "gateways": gateways, "http": []any{map[string]any{}}})
 }
 
 func newObject(kind, name string, spec any) object {
@@ -196,12 +206,12 @@ func (o object) annotated(key, value string) object {
 	return o.with("annotations", map[string]string{key: value})
 }
 
-// matching returns a copy of a VirtualService with a route whose match names the gateways.
+// matching returns a copy of a VirtualService with a further route, whose match names the gateways.
 func (o object) matching(gateways ...string) object {
 	c := maps.Clone(o)
 	spec, _ := o["spec"].(map[string]any)
 	spec = maps.Clone(spec)
-	spec["http"] = []any{map[string]any{"match": []any{map[string]any{"gateways": gateways}}}}
+	spec["http"] = []any{map[string]any{"match": []any{map[string]any{"gateways": gateways}}}, map[string]any{}}
 	c["spec"] = spec
 	return c
 }

@@ -27,6 +27,9 @@ const (
 	rereadAtMost = 64
 	// eventsAtMost is how many Events a round may write. Logs and metrics tell of the others.
 	eventsAtMost = 500
+	// roundAtMost is how long a round may judge. One change may touch a thousand Gateways on one workload, each of which is
+	// judged beside all others: what is left then waits for the next round, in its turn.
+	roundAtMost = time.Second
 )
 
 // Cluster is what the Auditor must be able to ask about the cluster besides the model.
@@ -59,31 +62,31 @@ type Options struct {
 type Auditor struct {
 	Options
 
-	// found is what is known of each object, by the findings' identity. Only Start's goroutine uses it.
-	found map[policy.Ref]map[string]policy.Finding
+	// found is what is known of each object, by the findings' identity. waiting are the objects to judge, and routers is
+	// whether some workload was known to be a gateway in the last round. Only Start's goroutine uses them.
+	found   map[policy.Ref]map[string]policy.Finding
+	waiting queue
+	routers bool
 
 	mu       sync.Mutex
 	leading  bool
-	touched  map[policy.Ref]bool // changed since the last round
-	settling map[policy.Ref]bool // changed in the round before
+	changed  changes // since the last round
+	settling changes // in the round before
 }
 
 // New returns an Auditor that is told of each change of the model.
 func New(o Options) *Auditor {
-	a := &Auditor{
-		Options: o, found: map[policy.Ref]map[string]policy.Finding{},
-		touched: map[policy.Ref]bool{}, settling: map[policy.Ref]bool{},
-	}
+	a := &Auditor{Options: o, found: map[policy.Ref]map[string]policy.Finding{}, changed: changes{}, settling: changes{}}
 	o.Model.Subscribe(a.Observe)
 	return a
 }
 
 // Observe implements mesh.Observer.
-func (a *Auditor) Observe(ref policy.Ref) {
+func (a *Auditor) Observe(c mesh.Change) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.leading {
-		a.touched[ref] = true
+		a.changed.add(c)
 	}
 }
 
@@ -117,38 +120,40 @@ func (a *Auditor) Start(ctx context.Context) error {
 	}
 }
 
+// observeAll has every stored object judged. The zero change touches whatever can be parsed.
 func (a *Auditor) observeAll() {
-	world := a.Model.World()
-	for _, kind := range []policy.Kind{policy.KindGateway, policy.KindVirtualService} {
-		for _, ref := range world.Refs(kind) {
-			a.Observe(ref)
-		}
-	}
+	a.Observe(mesh.Change{})
 	for _, ref := range a.Cluster.Unparsable() {
-		a.Observe(ref)
+		a.Observe(mesh.Change{Ref: ref})
 	}
 }
 
 // settled returns what has rested long enough, and lets what changed since the last call begin to rest. What changes all
 // the time is judged all the same: it would never be found otherwise.
-func (a *Auditor) settled() map[policy.Ref]bool {
+func (a *Auditor) settled() changes {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	settled := a.settling
-	a.settling, a.touched = a.touched, map[policy.Ref]bool{}
+	a.settling, a.changed = a.changed, changes{}
 	return settled
 }
 
 // round judges what the settled changes touch, and makes known what is new.
 func (a *Auditor) round(ctx context.Context) {
-	settled := a.settled()
-	if len(settled) == 0 {
-		return
-	}
 	world := a.Model.World()
-	objects := touchedBy(world, settled)
+	if settled := a.settled(); len(settled) > 0 {
+		if routers := world.Routers(); routers != a.routers {
+			a.routers = routers
+			settled.add(mesh.Change{})
+		}
+		a.waiting.add(touchedBy(world, settled, a.settling)...)
+	}
 	doubtful := map[policy.Ref][]policy.Finding{}
-	for _, ref := range objects {
+	for start := a.Clock.Now(); ctx.Err() == nil && a.Clock.Since(start) < roundAtMost; {
+		ref, ok := a.waiting.take()
+		if !ok {
+			break
+		}
 		now := a.judge(world, ref)
 		if fresh := a.unknown(ref, now); len(fresh) > 0 {
 			doubtful[ref] = fresh
@@ -156,19 +161,23 @@ func (a *Auditor) round(ctx context.Context) {
 			a.remember(ref, now)
 		}
 	}
+	a.confirm(ctx, world, doubtful)
+}
+
+// confirm reads again what the new findings rest on, judges once more, and makes known what is left.
+func (a *Auditor) confirm(ctx context.Context, world *mesh.World, doubtful map[policy.Ref][]policy.Finding) {
 	if len(doubtful) == 0 {
 		return
 	}
+	refs := slices.SortedFunc(maps.Keys(doubtful), compareRefs)
 	if err := world.Refresh(ctx, a.Cluster, involved(doubtful)); err != nil {
 		a.Log.Error(err, "cannot confirm findings on stored objects; trying again")
-		for ref := range doubtful {
-			a.Observe(ref)
-		}
+		a.waiting.add(refs...)
 		return
 	}
 	events := 0
 	ending := map[string]bool{}
-	for _, ref := range slices.SortedFunc(maps.Keys(doubtful), compareRefs) {
+	for _, ref := range refs {
 		now := a.judge(world, ref)
 		fresh := a.unknown(ref, now)
 		if len(fresh) > 0 && (a.ending(ctx, ending, ref) || !a.announce(ctx, fresh, &events)) {
@@ -187,25 +196,11 @@ func (a *Auditor) ending(ctx context.Context, known map[string]bool, ref policy.
 	ending, err := a.Cluster.Terminating(ctx, ref.Namespace)
 	if err != nil {
 		a.Log.Error(err, "cannot tell whether a namespace is being deleted; trying again", "namespace", ref.Namespace)
-		a.Observe(ref)
+		a.waiting.add(ref)
 		return true
 	}
 	known[ref.Namespace] = ending
 	return ending
-}
-
-// touchedBy returns the objects whose verdict the changes may have changed: themselves, and the VirtualServices of a
-// Gateway.
-func touchedBy(world *mesh.World, changed map[policy.Ref]bool) []policy.Ref {
-	touched := maps.Clone(changed)
-	for ref := range changed {
-		if ref.Kind == policy.KindGateway {
-			for v := range world.VirtualServicesOf(ref.Key) {
-				touched[v.Ref()] = true
-			}
-		}
-	}
-	return slices.SortedFunc(maps.Keys(touched), compareRefs)
 }
 
 // judge returns the findings on the object as it stands; none when it is gone.
@@ -213,7 +208,7 @@ func (a *Auditor) judge(world *mesh.World, ref policy.Ref) []policy.Finding {
 	if err := a.Cluster.WhyUnparsable(ref); err != nil {
 		return []policy.Finding{policy.Unparsable(ref, err, policy.Warn)}
 	}
-	var o policy.Object
+	o := policy.Object{Standing: true}
 	if g, ok := world.Gateway(ref.Key); ok && ref.Kind == policy.KindGateway {
 		o.Gateway = g
 	}
@@ -253,7 +248,7 @@ func (a *Auditor) announce(ctx context.Context, findings []policy.Finding, event
 		id, there, err := a.Cluster.Identify(ctx, ref)
 		if err != nil {
 			a.Log.Error(err, "cannot find the object of a finding; trying again", "object", ref.String())
-			a.Observe(ref)
+			a.waiting.add(ref)
 		}
 		if err != nil || !there {
 			return false

@@ -112,11 +112,11 @@ func TestAuditorWritesEvent(t *testing.T) {
 				t.Errorf("message %q lacks %q", got.Message, part)
 			}
 		}
-		got.Message = ""
+		got.Message, got.judged = "", 0
 		want := event{Type: corev1.EventTypeWarning, Reason: "GatewayNotFound", Action: "Evaluate", Object: corev1.ObjectReference{
 			APIVersion: "networking.istio.io/v1", Kind: "VirtualService", Namespace: "shop", Name: "web", UID: "u-web",
 		}}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(event{})); diff != "" {
 			t.Errorf("Event (-want +got):\n%s", diff)
 		}
 		line := w.log.lines[len(w.log.lines)-1]

@@ -50,6 +50,7 @@ func inWorld(t *testing.T, run func(*testing.T, *world)) {
 			recorder: &fakeRecorder{}, log: &logLines{},
 			cluster: &fakeCluster{live: map[policy.Ref]policy.Resource{}, unparsable: map[policy.Ref]error{}},
 		}
+		w.recorder.cluster = w.cluster
 		metrics, err := audit.NewMetrics(w.metrics)
 		if err != nil {
 			t.Fatal(err)
@@ -125,6 +126,18 @@ func (w *world) told() []string {
 	return told
 }
 
+// standing returns how many findings stand, of all rules.
+func (w *world) standing(t *testing.T) float64 {
+	t.Helper()
+	sum := 0.0
+	for _, r := range policy.Rules() {
+		for _, action := range []policy.Action{policy.Deny, policy.Warn} {
+			sum += w.metric(t, standing, string(action), r.ID)
+		}
+	}
+	return sum
+}
+
 // metric returns the sum of a metric's series that have the label values, given in the order of the label names.
 func (w *world) metric(t *testing.T, name string, labels ...string) float64 {
 	t.Helper()
@@ -161,6 +174,7 @@ type fakeCluster struct {
 	identifyErr error
 	reads       int
 	judged      []policy.Ref // what was asked about on the way to a judgement
+	judging     func()       // runs at each
 }
 
 // change changes the cluster while the Auditor may look at it.
@@ -218,29 +232,41 @@ func (c *fakeCluster) Terminating(_ context.Context, namespace string) (bool, er
 	return c.terminating[namespace], c.terminatingErr
 }
 
+func (c *fakeCluster) judgements() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.judged)
+}
+
 func (c *fakeCluster) WhyUnparsable(ref policy.Ref) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.judged = append(c.judged, ref)
+	if c.judging != nil {
+		c.judging()
+	}
 	return c.unparsable[ref]
 }
 
 // fakeRecorder keeps the Events that are written.
 type fakeRecorder struct {
-	mu     sync.Mutex
-	events []event
+	cluster *fakeCluster
+	mu      sync.Mutex
+	events  []event
 }
 
 type event struct {
 	Object                        corev1.ObjectReference
 	Type, Reason, Action, Message string
+	// judged is how many objects had been judged by then.
+	judged int
 }
 
 func (r *fakeRecorder) Eventf(regarding, _ runtime.Object, eventtype, reason, action, note string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	o, _ := regarding.(*corev1.ObjectReference)
-	r.events = append(r.events, event{Object: *o, Type: eventtype, Reason: reason, Action: action, Message: fmt.Sprintf(note, args...)})
+	r.events = append(r.events, event{Object: *o, Type: eventtype, Reason: reason, Action: action, Message: fmt.Sprintf(note, args...), judged: r.cluster.judgements()})
 }
 
 // logLines keeps the lines of a log, each a JSON object.
@@ -274,16 +300,19 @@ func (l *logLines) count() int {
 
 // gateway returns a Gateway infra/name that carries the hosts for every namespace.
 func gateway(name string, hosts ...policy.HostName) *policy.Gateway {
-	var server policy.Server
+	server := policy.Server{Port: policy.Port{Number: 80, Name: "http", Protocol: "HTTP"}}
 	for _, h := range hosts {
 		server.Hosts = append(server.Hosts, policy.ServerHost{Namespace: policy.EveryNamespace, Name: h})
 	}
-	return policy.NewGateway(policy.Key{Namespace: "infra", Name: name}, []policy.Server{server})
+	return policy.NewGateway(policy.Gateway{Key: policy.Key{Namespace: "infra", Name: name}, Servers: []policy.Server{server}})
 }
 
-// virtualService returns a VirtualService shop/name with a host and gateways of the namespace infra.
+// virtualService returns a VirtualService shop/name with a host, gateways of the namespace infra and one http route.
 func virtualService(name, host string, gateways ...string) *policy.VirtualService {
-	v := &policy.VirtualService{Key: policy.Key{Namespace: "shop", Name: name}}
+	v := &policy.VirtualService{
+		Key: policy.Key{Namespace: "shop", Name: name}, Kinds: policy.RouteKinds{HTTP: true},
+		Matches: []policy.Match{{Kind: policy.HTTPRoute, Entry: -1}},
+	}
 	v.Hosts = []policy.Host{{Written: host, Name: policy.HostName(host)}}
 	for _, g := range gateways {
 		v.Gateways = append(v.Gateways, policy.GatewayRef{Written: "infra/" + g, Gateway: policy.Key{Namespace: "infra", Name: g}})

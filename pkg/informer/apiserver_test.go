@@ -3,6 +3,7 @@ package informer_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -11,10 +12,23 @@ import (
 	"testing"
 )
 
-const prefix = "/apis/networking.istio.io/v1/"
+// configMaps is the path of the one resource that is followed in a single namespace.
+const configMaps = "namespaces/istio-system/configmaps"
 
-// apiServer is a fake API server that speaks JSON: list, watch, streaming list and get of two resources. It is fake in
-// that it has no storage, checks no parameter but those of a watch, and knows nobody.
+// versions are the API versions of the kinds, and paths where the lists of their objects are.
+var (
+	versions = map[string]string{
+		"Gateway": "networking.istio.io/v1", "VirtualService": "networking.istio.io/v1", "Service": "v1", "ConfigMap": "v1",
+		"Deployment": "apps/v1", "DaemonSet": "apps/v1", "StatefulSet": "apps/v1",
+	}
+	paths = map[string]string{
+		"Gateway": "gateways", "VirtualService": "virtualservices", "Service": "services", "ConfigMap": configMaps,
+		"Deployment": "deployments", "DaemonSet": "daemonsets", "StatefulSet": "statefulsets",
+	}
+)
+
+// apiServer is a fake API server that speaks JSON: list, watch, streaming list and get. It is fake in that it has no storage,
+// checks no parameter but those of a watch, and knows nobody.
 type apiServer struct {
 	*httptest.Server
 	// streams says whether it sends its lists as a watch, which newer API servers do and older ones refuse.
@@ -29,6 +43,7 @@ type apiServer struct {
 
 // resource is what the server has of one resource.
 type resource struct {
+	kind string
 	// status is 200 when the resource is served, 404 when there is no such CRD, anything else to fail.
 	status  int
 	objects map[string]object
@@ -50,8 +65,8 @@ type object map[string]any
 func newAPIServer(t *testing.T, streams bool) *apiServer {
 	t.Helper()
 	s := &apiServer{streams: streams, version: 100, resources: map[string]*resource{}}
-	for _, name := range []string{"gateways", "virtualservices"} {
-		s.resources[name] = &resource{status: http.StatusOK, objects: map[string]object{}, watches: map[chan []byte]bool{}}
+	for kind, name := range paths {
+		s.resources[name] = &resource{kind: kind, status: http.StatusOK, objects: map[string]object{}, watches: map[chan []byte]bool{}}
 	}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
@@ -138,9 +153,14 @@ func encode(v any) []byte {
 // ServeHTTP implements http.Handler.
 func (s *apiServer) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	name := strings.TrimPrefix(request.URL.Path, prefix)
+	version, name := split(request.URL.Path)
 	s.mu.Lock()
 	r, list := s.resources[name]
+	if list && versions[r.kind] != version {
+		defer s.mu.Unlock()
+		fail(w, http.StatusNotFound)
+		return
+	}
 	if !list {
 		defer s.mu.Unlock()
 		s.get(w, name)
@@ -164,7 +184,7 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 			items = append(items, o)
 		}
 		_, _ = w.Write(encode(map[string]any{
-			"apiVersion": "networking.istio.io/v1", "kind": kindOf(name) + "List",
+			"apiVersion": version, "kind": r.kind + "List",
 			"metadata": map[string]any{"resourceVersion": strconv.Itoa(s.version)}, "items": items,
 		}))
 	}
@@ -179,7 +199,7 @@ func (s *apiServer) watch(w http.ResponseWriter, request *http.Request, r *resou
 		for _, o := range r.objects {
 			events <- frame("ADDED", o)
 		}
-		end := object{"apiVersion": "networking.istio.io/v1", "kind": kindOf(request.URL.Path), "metadata": map[string]any{
+		end := object{"apiVersion": versions[r.kind], "kind": r.kind, "metadata": map[string]any{
 			"resourceVersion": strconv.Itoa(s.version), "annotations": map[string]any{"k8s.io/initial-events-end": "true"},
 		}}
 		events <- frame("BOOKMARK", end)
@@ -249,11 +269,14 @@ func status(code int) object {
 	}
 }
 
-func kindOf(path string) string {
-	if strings.HasSuffix(path, "gateways") {
-		return "Gateway"
+// split takes a path apart: "/apis/apps/v1/deployments" is "apps/v1" and "deployments".
+func split(path string) (version, name string) {
+	if name, ok := strings.CutPrefix(path, "/api/v1/"); ok {
+		return "v1", name
 	}
-	return "VirtualService"
+	group, rest, _ := strings.Cut(strings.TrimPrefix(path, "/apis/"), "/")
+	version, name, _ = strings.Cut(rest, "/")
+	return group + "/" + version, name
 }
 
 // gateway returns a Gateway "namespace/name".
@@ -269,9 +292,29 @@ func virtualService(name string, hosts ...string) object {
 func newObject(kind, name string, spec any) object {
 	namespace, name, _ := strings.Cut(name, "/")
 	return object{
-		"apiVersion": "networking.istio.io/v1", "kind": kind, "spec": spec,
+		"apiVersion": versions[kind], "kind": kind, "spec": spec,
 		"metadata": map[string]any{"namespace": namespace, "name": name, "generation": 1},
 	}
+}
+
+// workload returns an object "namespace/name" that runs pods with the labels, whose one container has the arguments.
+func workload(kind, name string, labels map[string]string, args ...string) object {
+	return newObject(kind, name, map[string]any{"template": map[string]any{
+		"metadata": map[string]any{"labels": labels},
+		"spec":     map[string]any{"containers": []any{map[string]any{"name": "discovery", "args": args}}},
+	}})
+}
+
+// istiod returns a Deployment of istiod with the arguments.
+func istiodDeployment(name string, args ...string) object {
+	return workload("Deployment", name, nil, args...).with("labels", map[string]string{"app": "istiod"})
+}
+
+// configMap returns a ConfigMap "namespace/name" with one key.
+func configMap(name, key, text string) object {
+	o := newObject("ConfigMap", name, nil)
+	o["data"] = map[string]string{key: text}
+	return o
 }
 
 // generation returns a copy of that generation.
@@ -284,13 +327,11 @@ func (o object) at(version int) object {
 }
 
 func (o object) with(field string, value any) object {
-	metadata := map[string]any{field: value}
-	for k, v := range o.metadata() {
-		if k != field {
-			metadata[k] = v
-		}
-	}
-	return object{"apiVersion": o["apiVersion"], "kind": o["kind"], "metadata": metadata, "spec": o["spec"]}
+	metadata := maps.Clone(o.metadata())
+	metadata[field] = value
+	o = maps.Clone(o)
+	o["metadata"] = metadata
+	return o
 }
 
 func (o object) metadata() map[string]any {
@@ -300,6 +341,6 @@ func (o object) metadata() map[string]any {
 
 // path is where a get finds the object.
 func (o object) path() string {
-	resource := map[any]string{"Gateway": "gateways", "VirtualService": "virtualservices"}[o["kind"]]
-	return fmt.Sprintf("namespaces/%v/%s/%v", o.metadata()["namespace"], resource, o.metadata()["name"])
+	list := paths[fmt.Sprint(o["kind"])]
+	return fmt.Sprintf("namespaces/%v/%s/%v", o.metadata()["namespace"], list[strings.LastIndex(list, "/")+1:], o.metadata()["name"])
 }

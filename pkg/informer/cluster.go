@@ -4,16 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
@@ -27,12 +25,12 @@ import (
 
 // Cluster is the mesh of one cluster: the informers that feed the model, and the reads past it.
 type Cluster struct {
-	client     rest.Interface
-	translator istio.Translator
-	reader     client.Reader
-	informers  []*Informer
-	lag        *lag
-	log        logr.Logger
+	reader    client.Reader
+	informers []*Informer
+	stores    map[policy.Kind]*store
+	settings  *settings
+	lag       *lag
+	log       logr.Logger
 }
 
 // Options are what a Cluster is made from.
@@ -41,8 +39,10 @@ type Options struct {
 	Config *rest.Config
 	// Model is what the informers feed.
 	Model *mesh.Model
-	// Translator resolves names as the mesh does.
-	Translator istio.Translator
+	// IstioNamespace is where the mesh configuration and istiod are.
+	IstioNamespace string
+	// Given are the mesh-wide settings that are not to be read there.
+	Given istio.MeshSettings
 	// Reader reads Namespaces where they are stored, past every cache.
 	Reader client.Reader
 	// Registerer takes the metrics.
@@ -53,26 +53,30 @@ type Options struct {
 
 // New returns the cluster. Nothing is read before the informers start.
 func New(o Options) (*Cluster, error) {
-	client, err := restClient(o.Config)
+	clients, err := newClients(o.Config)
 	if err != nil {
-		return nil, fmt.Errorf("cannot make a client for %s: %w", istio.GroupVersion(), err)
+		return nil, err
 	}
-	c := &Cluster{client: client, translator: o.Translator, reader: o.Reader, log: o.Log}
+	c := &Cluster{reader: o.Reader, stores: map[policy.Kind]*store{}, log: o.Log}
+	c.settings = newSettings(o)
 	histogram := lagHistogram()
 	c.lag = &lag{clock: o.Clock, observer: histogram, expected: map[policy.Ref]expectation{}}
-	for _, k := range kinds() {
-		log := o.Log.WithValues("resource", k.resource)
+	for _, k := range kinds(o.IstioNamespace) {
+		client, err := clients.of(k.kind)
+		if err != nil {
+			return nil, err
+		}
 		i := &Informer{
-			kind: k, client: client, clock: o.Clock, log: log,
+			kind: k, client: client, clock: o.Clock, log: o.Log.WithValues("resource", k.resource),
 			retryNow: make(chan struct{}, 1), changed: make(chan struct{}),
 		}
-		i.store = &store{
-			kind: k.kind, model: o.Model, translator: o.Translator, lag: c.lag, log: log,
-			onReplace: func() { i.set(synced, nil) }, unparsable: map[policy.Key]error{},
-		}
+		i.store = c.storeOf(o.Model, i)
 		c.informers = append(c.informers, i)
+		if k.kind == policy.KindVirtualService {
+			c.settings.retranslate = i.relist
+		}
 	}
-	for _, metric := range []prometheus.Collector{histogram, newCollector(o.Model, c.informers)} {
+	for _, metric := range []prometheus.Collector{histogram, newCollector(o.Model, c)} {
 		if err := o.Registerer.Register(metric); err != nil {
 			return nil, fmt.Errorf("cannot register the model's metrics: %w", err)
 		}
@@ -80,18 +84,25 @@ func New(o Options) (*Cluster, error) {
 	return c, nil
 }
 
-// restClient returns a client that decodes into this project's own lean types.
-func restClient(config *rest.Config) (rest.Interface, error) {
-	scheme := runtime.NewScheme()
-	if err := istio.AddToScheme(scheme); err != nil {
-		return nil, err
+// storeOf returns where the informer's objects go: the model, the settings, or both.
+func (c *Cluster) storeOf(model *mesh.Model, i *Informer) reflected {
+	if i.kind.kind == istio.KindConfigMap {
+		return &settingsStore{settings: c.settings, kind: i.kind.kind, listed: i.listed}
 	}
-	config = rest.CopyConfig(config)
-	config.GroupVersion = new(istio.GroupVersion())
-	config.APIPath = "/apis"
-	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
-	config.ContentType, config.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON
-	return rest.RESTClientFor(config)
+	s := &store{
+		kind: i.kind.kind, model: model, translator: c.Translator, lag: c.lag, log: i.log,
+		onReplace: i.listed, unparsable: map[policy.Key]error{},
+	}
+	c.stores[i.kind.kind] = s
+	if i.kind.kind == policy.KindDeployment {
+		return &settingsStore{settings: c.settings, kind: i.kind.kind, next: s}
+	}
+	return s
+}
+
+// Translator resolves names as the mesh does now.
+func (c *Cluster) Translator() istio.Translator {
+	return istio.Translator{ClusterDomain: c.settings.clusterDomain()}
 }
 
 // Informers returns the informers, for a manager to run.
@@ -123,36 +134,41 @@ func (c *Cluster) WaitReady(ctx context.Context, kind policy.Kind) error {
 
 // Read implements mesh.Reader: a GET of the object by name.
 func (c *Cluster) Read(ctx context.Context, ref policy.Ref) (policy.Resource, error) {
-	for _, i := range c.informers {
-		if i.kind.kind == ref.Kind {
-			return c.read(ctx, i.kind, ref.Key)
-		}
-	}
-	return nil, fmt.Errorf("no resource holds objects of kind %s", ref.Kind)
-}
-
-func (c *Cluster) read(ctx context.Context, k kind, key policy.Key) (policy.Resource, error) {
-	for _, segment := range []string{key.Namespace, key.Name} {
+	for _, segment := range []string{ref.Namespace, ref.Name} {
 		// Names in a reference are anybody's text: one that would change the request's path, or that is longer than any
 		// name, names no object.
 		if segment == "" || len(segment) > validation.DNS1123SubdomainMaxLength || len(content.IsPathSegmentName(segment)) > 0 {
 			return nil, nil
 		}
 	}
-	o := k.object()
-	err := c.client.Get().Namespace(key.Namespace).Resource(k.resource).Name(key.Name).Do(ctx).Into(o)
+	o, err := c.get(ctx, ref)
+	if o == nil || err != nil {
+		return nil, err
+	}
+	object, err := c.Translator().Translate(o)
+	if err != nil {
+		c.log.Info("an object read for a denial cannot be parsed and counts as missing", "object", ref.String(), "reason", err.Error())
+		return nil, nil
+	}
+	return object, nil
+}
+
+// get returns the object as it is stored, or nil when there is none.
+func (c *Cluster) get(ctx context.Context, ref policy.Ref) (istio.Object, error) {
+	n := slices.IndexFunc(c.informers, func(i *Informer) bool { return i.kind.kind == ref.Kind })
+	if _, held := c.stores[ref.Kind]; !held || n < 0 {
+		return nil, fmt.Errorf("no resource holds objects of kind %s", ref.Kind)
+	}
+	i := c.informers[n]
+	o := i.kind.empty()
+	err := i.client.Get().Namespace(ref.Namespace).Resource(i.kind.resource).Name(ref.Name).Do(ctx).Into(o)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("get %s %s: %w", k.resource, key, err)
+		return nil, fmt.Errorf("get %s %s: %w", i.kind.resource, ref.Key, err)
 	}
-	object, err := c.translator.Translate(o)
-	if err != nil {
-		c.log.Info("an object read for a denial cannot be parsed and counts as missing", "object", key.String(), "reason", err.Error())
-		return nil, nil
-	}
-	return object, nil
+	return o, nil
 }
 
 // Expect notes that admission lets a generation of the object pass, so that the model's lag behind it can be measured.
@@ -163,9 +179,9 @@ func (c *Cluster) Expect(ref policy.Ref, generation int64) {
 // Unparsable returns the stored objects that cannot be parsed.
 func (c *Cluster) Unparsable() []policy.Ref {
 	var refs []policy.Ref
-	for _, i := range c.informers {
-		for _, key := range i.store.all() {
-			refs = append(refs, policy.Ref{Kind: i.kind.kind, Key: key})
+	for kind, s := range c.stores {
+		for _, key := range s.all() {
+			refs = append(refs, policy.Ref{Kind: kind, Key: key})
 		}
 	}
 	return refs
@@ -173,10 +189,8 @@ func (c *Cluster) Unparsable() []policy.Ref {
 
 // WhyUnparsable returns why a stored object cannot be parsed, or nil when it can.
 func (c *Cluster) WhyUnparsable(ref policy.Ref) error {
-	for _, i := range c.informers {
-		if i.kind.kind == ref.Kind {
-			return i.store.why(ref.Key)
-		}
+	if s, ok := c.stores[ref.Kind]; ok {
+		return s.why(ref.Key)
 	}
 	return nil
 }
@@ -197,23 +211,9 @@ func (c *Cluster) Terminating(ctx context.Context, namespace string) (bool, erro
 
 // Identify returns the UID of the object, and whether it is there and not being deleted. It asks the API server.
 func (c *Cluster) Identify(ctx context.Context, ref policy.Ref) (types.UID, bool, error) {
-	for _, i := range c.informers {
-		if i.kind.kind != ref.Kind {
-			continue
-		}
-		o := i.kind.object()
-		err := c.client.Get().Namespace(ref.Namespace).Resource(i.kind.resource).Name(ref.Name).Do(ctx).Into(o)
-		if apierrors.IsNotFound(err) {
-			return "", false, nil
-		}
-		if err != nil {
-			return "", false, fmt.Errorf("get %s %s: %w", i.kind.resource, ref.Key, err)
-		}
-		m, err := meta.Accessor(o)
-		if err != nil {
-			return "", false, fmt.Errorf("read the metadata of %s: %w", ref, err)
-		}
-		return m.GetUID(), m.GetDeletionTimestamp() == nil, nil
+	o, err := c.get(ctx, ref)
+	if o == nil || err != nil {
+		return "", false, err
 	}
-	return "", false, fmt.Errorf("no resource holds objects of kind %s", ref.Kind)
+	return o.GetUID(), o.GetDeletionTimestamp() == nil, nil
 }

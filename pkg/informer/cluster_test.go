@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"github.com/meshwarden/meshwarden/pkg/istio"
 	"github.com/meshwarden/meshwarden/pkg/policy"
 )
 
@@ -37,6 +38,19 @@ func TestRead(t *testing.T) {
 			true,
 			"namespaces/shop/virtualservices/web",
 		},
+		{
+			"a Deployment",
+			policy.Ref{Kind: policy.KindDeployment, Key: policy.Key{Namespace: "edge", Name: "ingress"}},
+			true,
+			"namespaces/edge/deployments/ingress",
+		},
+		{
+			"a DaemonSet that is none",
+			policy.Ref{Kind: policy.KindDaemonSet, Key: policy.Key{Namespace: "edge", Name: "ingress"}},
+			false,
+			"namespaces/edge/daemonsets/ingress",
+		},
+		{"a Service", policy.Ref{Kind: policy.KindService, Key: policy.Key{Namespace: "edge", Name: "ingress"}}, true, "namespaces/edge/services/ingress"},
 		{"no such object", gatewayRef("infra", "gone"), false, "namespaces/infra/gateways/gone"},
 		{"the same name in another namespace", gatewayRef("shop", "public"), false, "namespaces/shop/gateways/public"},
 		{"one that cannot be parsed counts as none, as in the model", gatewayRef("infra", "broken"), false, "namespaces/infra/gateways/broken"},
@@ -60,6 +74,8 @@ func TestRead(t *testing.T) {
 			w.server.put("gateways", gateway("infra/public", "a.example.com"))
 			w.server.put("gateways", newObject("Gateway", "infra/broken", map[string]any{"servers": 5}))
 			w.server.put("virtualservices", virtualService("shop/web", "a.example.com"))
+			w.server.put("deployments", workload("Deployment", "edge/ingress", nil))
+			w.server.put("services", newObject("Service", "edge/ingress", nil))
 			got, err := w.Read(t.Context(), tc.ref)
 			if err != nil || (got != nil) != tc.found || tc.found && got.Ref() != tc.ref {
 				t.Errorf("read %v, %v", got, err)
@@ -100,6 +116,7 @@ func TestReadFails(t *testing.T) {
 			w.server.Close()
 			return context.Background()
 		}, "connection refused"},
+		{"a Pod, which is read from files alone", policy.KindPod, func(*world) context.Context { return context.Background() }, "no resource holds objects of kind Pod"},
 		{"another kind", "ServiceEntry", func(*world) context.Context { return context.Background() }, "no resource holds objects of kind ServiceEntry"},
 	}
 	for _, tc := range tests {
@@ -139,7 +156,7 @@ func TestTerminating(t *testing.T) {
 	}
 	for _, tc := range tests {
 		t.Run(tc.reason, func(t *testing.T) {
-			got, err := newWorldWith(t, true, reader).Terminating(t.Context(), tc.namespace)
+			got, err := newWorldWith(t, true, reader, istio.MeshSettings{}).Terminating(t.Context(), tc.namespace)
 			if got != tc.want || (err != nil) != (tc.says != "") || err != nil && err.Error() != tc.says {
 				t.Errorf("terminating %t, %v", got, err)
 			}

@@ -16,9 +16,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
-
-	"github.com/meshwarden/meshwarden/pkg/istio"
-	"github.com/meshwarden/meshwarden/pkg/policy"
 )
 
 // retryPeriod is how long the informer waits before it lists again after an error, or looks again for a resource that
@@ -42,7 +39,7 @@ const (
 type Informer struct {
 	kind     kind
 	client   rest.Interface
-	store    *store
+	store    reflected
 	clock    clock.Clock
 	log      logr.Logger
 	retryNow chan struct{}
@@ -51,38 +48,30 @@ type Informer struct {
 	state   state
 	changed chan struct{} // closed and replaced at each change of state
 	failure error
+	// asked counts how often everything was to be read anew, and run is what it was when the present list began, which
+	// restart ends.
+	asked, run int
+	restart    context.CancelFunc
 }
 
-// kind is what the informer must know about its objects' API.
-type kind struct {
-	kind     policy.Kind
-	resource string
-	object   func() runtime.Object
-	list     func() runtime.Object
-}
-
-func kinds() []kind {
-	return []kind{
-		{
-			kind: policy.KindGateway, resource: "gateways",
-			object: func() runtime.Object { return &istio.Gateway{} },
-			list:   func() runtime.Object { return &istio.GatewayList{} },
-		},
-		{
-			kind: policy.KindVirtualService, resource: "virtualservices",
-			object: func() runtime.Object { return &istio.VirtualService{} },
-			list:   func() runtime.Object { return &istio.VirtualServiceList{} },
-		},
-	}
+// reflected is where an informer's objects go.
+type reflected interface {
+	cache.ReflectorStore
+	cache.TransformingStore
+	// clear forgets every object.
+	clear() error
 }
 
 // Start follows the resource until the context ends. A resource that does not exist yet is looked for until it does; one
 // that is removed leaves an empty model behind and is looked for again.
 func (i *Informer) Start(ctx context.Context) error {
 	// One reflector for good: it remembers the newest version that it saw and never lists an older one.
-	reflector := cache.NewReflectorWithOptions(i.listerWatcher(), i.kind.object(), i.store, cache.ReflectorOptions{Name: i.kind.resource})
+	reflector := cache.NewReflectorWithOptions(i.listerWatcher(), i.kind.empty(), i.store, cache.ReflectorOptions{Name: i.kind.resource})
 	for ctx.Err() == nil {
-		err := reflector.ListAndWatchWithContext(ctx)
+		err := reflector.ListAndWatchWithContext(i.begin(ctx))
+		if i.isAsked() {
+			continue
+		}
 		i.note(ctx, err)
 		pause := retryPeriod
 		if err == nil {
@@ -95,6 +84,38 @@ func (i *Informer) Start(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// begin returns the context of the next list and watch.
+func (i *Informer) begin(ctx context.Context) context.Context {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.restart != nil {
+		i.restart()
+	}
+	i.run = i.asked
+	ctx, i.restart = context.WithCancel(ctx)
+	return ctx
+}
+
+// relist has everything read anew. Until that has come, the model cannot be relied on for the kind.
+func (i *Informer) relist() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.asked++
+	if i.restart != nil {
+		i.restart()
+	}
+	if i.state == synced {
+		i.become(unknown)
+	}
+}
+
+// isAsked says whether everything is to be read anew since the present list began.
+func (i *Informer) isAsked() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.run != i.asked
 }
 
 // NeedLeaderElection implements manager.LeaderElectionRunnable: every replica judges, so every replica needs the model.
@@ -118,7 +139,16 @@ func (i *Informer) note(ctx context.Context, err error) {
 	}
 }
 
-// set changes the state and wakes who waits for it. Once synced, only the resource's removal changes that.
+// listed takes in that the model holds every object, unless they were to be read anew meanwhile.
+func (i *Informer) listed() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.failure = nil; i.run == i.asked && i.state != synced {
+		i.become(synced)
+	}
+}
+
+// set changes the state and wakes who waits for it. Once synced, an error does not change that.
 func (i *Informer) set(s state, failure error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -126,6 +156,11 @@ func (i *Informer) set(s state, failure error) {
 	if i.state == s || i.state == synced && s == unknown {
 		return
 	}
+	i.become(s)
+}
+
+// become is for callers that hold the lock.
+func (i *Informer) become(s state) {
 	i.state = s
 	close(i.changed)
 	i.changed = make(chan struct{})
@@ -167,15 +202,22 @@ func (i *Informer) wait(ctx context.Context, exists bool) error {
 }
 
 func (i *Informer) listerWatcher() cache.ListerWatcher {
+	request := func(o metav1.ListOptions) *rest.Request {
+		r := i.client.Get().Resource(i.kind.resource).VersionedParams(&o, metav1.ParameterCodec)
+		if i.kind.namespace != "" {
+			r = r.Namespace(i.kind.namespace)
+		}
+		return r
+	}
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			list := i.kind.list()
-			err := i.client.Get().Resource(i.kind.resource).VersionedParams(&o, metav1.ParameterCodec).Do(ctx).Into(list)
+			list := i.kind.emptyList()
+			err := request(o).Do(ctx).Into(list)
 			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			o.Watch = true
-			return i.client.Get().Resource(i.kind.resource).VersionedParams(&o, metav1.ParameterCodec).Watch(ctx)
+			return request(o).Watch(ctx)
 		},
 	}
 }

@@ -16,18 +16,18 @@ func lagHistogram() prometheus.Histogram {
 
 // collector reads the sizes when they are asked for, so that nothing has to keep gauges in step.
 type collector struct {
-	model     *mesh.Model
-	informers []*Informer
+	model   *mesh.Model
+	cluster *Cluster
 
 	objects, synced, unparsable *prometheus.Desc
 }
 
-func newCollector(m *mesh.Model, informers []*Informer) *collector {
+func newCollector(m *mesh.Model, c *Cluster) *collector {
 	desc := func(name, help string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, []string{"kind"}, nil)
 	}
 	return &collector{
-		model: m, informers: informers,
+		model: m, cluster: c,
 		objects: desc("meshwarden_model_objects", "Objects in the model, by kind."),
 		synced: desc("meshwarden_model_synced",
 			"1 when the model can be relied on for the kind, 0 while its objects are not read yet."),
@@ -45,12 +45,14 @@ func (c *collector) Describe(descs chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(metrics chan<- prometheus.Metric) {
-	for _, i := range c.informers {
+	for _, i := range c.cluster.informers {
 		gauge := func(d *prometheus.Desc, v float64) {
 			metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, string(i.kind.kind))
 		}
-		gauge(c.objects, float64(c.model.Count(i.kind.kind)))
-		gauge(c.unparsable, float64(len(i.store.all())))
+		if s, ok := c.cluster.stores[i.kind.kind]; ok {
+			gauge(c.objects, float64(c.model.Count(i.kind.kind)))
+			gauge(c.unparsable, float64(len(s.all())))
+		}
 		if _, err := i.settled(false); err == nil {
 			gauge(c.synced, 1)
 		} else {

@@ -20,7 +20,7 @@ import (
 type store struct {
 	kind       policy.Kind
 	model      *mesh.Model
-	translator istio.Translator
+	translator func() istio.Translator
 	lag        *lag
 	log        logr.Logger
 	onReplace  func()
@@ -29,10 +29,7 @@ type store struct {
 	unparsable map[policy.Key]error
 }
 
-var (
-	_ cache.ReflectorStore    = (*store)(nil)
-	_ cache.TransformingStore = (*store)(nil)
-)
+var _ reflected = (*store)(nil)
 
 // Add implements cache.ReflectorStore.
 func (s *store) Add(o any) error {
@@ -95,7 +92,7 @@ func (s *store) Replace(list []any, _ string) error {
 	return nil
 }
 
-// clear forgets every object.
+// clear implements reflected.
 func (s *store) clear() error {
 	s.mu.Lock()
 	s.unparsable = map[policy.Key]error{}
@@ -108,16 +105,19 @@ func (s *store) Resync() error {
 	return nil
 }
 
-// Transformer implements cache.TransformingStore: what is held while a long list arrives loses its heaviest part.
+// Transformer implements cache.TransformingStore.
 func (s *store) Transformer() cache.TransformFunc {
-	return func(o any) (any, error) {
-		m, err := meta.Accessor(o)
-		if err != nil {
-			return nil, fmt.Errorf("read an object's metadata: %w", err)
-		}
-		m.SetManagedFields(nil)
-		return o, nil
+	return withoutManagedFields
+}
+
+// withoutManagedFields takes from an object its heaviest part, of which a long list holds much while it arrives.
+func withoutManagedFields(o any) (any, error) {
+	m, err := meta.Accessor(o)
+	if err != nil {
+		return nil, fmt.Errorf("read an object's metadata: %w", err)
 	}
+	m.SetManagedFields(nil)
+	return o, nil
 }
 
 // translate returns the object as the model holds it, or nil for one that cannot be parsed: that one is reported and
@@ -127,7 +127,7 @@ func (s *store) translate(o any) (policy.Resource, error) {
 	if err != nil {
 		return nil, err
 	}
-	object, err := s.translator.Translate(o)
+	object, err := s.translator().Translate(o)
 	s.remember(ref.Key, err)
 	if err != nil {
 		s.log.Info("a stored object cannot be parsed and is left out of every judgement", "object", ref.String(), "reason", err.Error())

@@ -3,11 +3,12 @@ package informer_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
@@ -31,15 +32,16 @@ type world struct {
 	model   *mesh.Model
 	clock   *clocktesting.FakeClock
 	metrics *prometheus.Registry
+	log     *logLines
 }
 
 func newWorld(t *testing.T, streams bool) *world {
 	t.Helper()
-	return newWorldWith(t, streams, fake.NewClientBuilder().Build())
+	return newWorldWith(t, streams, fake.NewClientBuilder().Build(), istio.MeshSettings{})
 }
 
-// newWorldWith returns a world whose Namespaces come from the reader.
-func newWorldWith(t *testing.T, streams bool, reader client.Reader) *world {
+// newWorldWith returns a world whose Namespaces come from the reader, and in which some settings are given.
+func newWorldWith(t *testing.T, streams bool, reader client.Reader, given istio.MeshSettings) *world {
 	t.Helper()
 	model, err := mesh.New()
 	if err != nil {
@@ -47,10 +49,11 @@ func newWorldWith(t *testing.T, streams bool, reader client.Reader) *world {
 	}
 	w := &world{
 		server: newAPIServer(t, streams), model: model, clock: clocktesting.NewFakeClock(time.Unix(0, 0)), metrics: prometheus.NewRegistry(),
+		log: &logLines{},
 	}
 	w.Cluster, err = informer.New(informer.Options{
-		Config: &rest.Config{Host: w.server.URL, QPS: -1}, Model: model, Translator: istio.Translator{ClusterDomain: "cluster.local"},
-		Reader: reader, Registerer: w.metrics, Clock: w.clock, Log: logr.Discard(),
+		Config: &rest.Config{Host: w.server.URL, QPS: -1}, Model: model, IstioNamespace: "istio-system", Given: given,
+		Reader: reader, Registerer: w.metrics, Clock: w.clock, Log: funcr.NewJSON(w.log.add, funcr.Options{}),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -149,4 +152,29 @@ func (w *world) lists() int {
 	w.server.mu.Lock()
 	defer w.server.mu.Unlock()
 	return w.server.lists
+}
+
+// logLines keeps the lines of a log, each a JSON object.
+type logLines struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *logLines) add(line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, line)
+}
+
+// having returns the lines that hold all the parts.
+func (l *logLines) having(parts ...string) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var found []string
+	for _, line := range l.lines {
+		if !slices.ContainsFunc(parts, func(p string) bool { return !strings.Contains(line, p) }) {
+			found = append(found, line)
+		}
+	}
+	return found
 }

@@ -12,6 +12,6 @@ func ResolveGateway(written, namespace string) policy.GatewayRef {
 	return resolveGateway(written, namespace)
 }
 
-func ParseServerHosts(written []string, gatewayNamespace string) []policy.ServerHost {
+func ParseServerHosts(written []string, gatewayNamespace string) (hosts []policy.ServerHost, anyHostAmongOthers, unreadable bool) {
 	return parseServerHosts(written, gatewayNamespace)
 }

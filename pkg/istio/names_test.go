@@ -119,33 +119,48 @@ func TestParseServerHost(t *testing.T) {
 func TestParseServerHosts(t *testing.T) {
 	everything := []policy.ServerHost{{Namespace: "*", Name: "*"}}
 	tests := []struct {
-		reason  string
-		written []string
-		want    []policy.ServerHost
+		reason         string
+		written        []string
+		want           []policy.ServerHost
+		amongOthers    bool
+		wantUnreadable bool
 	}{
-		{"no host", nil, []policy.ServerHost{}},
-		{"in order", []string{"b", "./a"}, []policy.ServerHost{{Namespace: "*", Name: "b"}, {Namespace: "edge", Name: "a"}}},
-		{"*/* alone", []string{"*/*"}, everything},
-		{"*/* takes the place of what is before it", []string{"shop/a", "*/*"}, everything},
-		{"*/* takes the place of what is after it", []string{"*/*", "shop/a"}, everything},
-		{"*/* counts with another slash too", []string{"a", "*/*/b"}, everything},
-		{"where Istio would fail on what follows, it is every host as well", []string{"*/*", "./a", "*/b"}, everything},
+		{"no host", nil, []policy.ServerHost{}, false, false},
+		{"in order", []string{"b", "./a"}, []policy.ServerHost{{Namespace: "*", Name: "b"}, {Namespace: "edge", Name: "a"}}, false, false},
+		{"*/* alone", []string{"*/*"}, everything, false, false},
+		{"*/* takes the place of what is before it", []string{"shop/a", "*/*"}, everything, true, false},
+		{"*/* takes the place of what is after it", []string{"*/*", "shop/a"}, everything, true, false},
+		{"*/* counts with another slash too", []string{"a", "*/*/b"}, everything, true, false},
+		{"*/* twice stands beside itself alone", []string{"*/*", "*/*"}, everything, false, false},
+		{"Istio fails on ./ after */*", []string{"*/*", "./a"}, everything, true, true},
+		{"Istio fails on */ after */*", []string{"*/*", "*/b"}, everything, true, true},
+		{"Istio fails on them wherever they come", []string{"a", "*/*", "shop/b", "./c"}, everything, true, true},
+		{"Istio does not fail on them before */*", []string{"./a", "*/b", "*/*"}, everything, true, false},
+		{"a dot and a star without a slash are no namespace parts", []string{"*/*", ".", "*"}, everything, true, false},
 		{
 			"a single star is one entry among others",
 			[]string{"shop/a", "*"},
 			[]policy.ServerHost{{Namespace: "shop", Name: "a"}, {Namespace: "*", Name: "*"}},
+			false,
+			false,
 		},
 		{
 			"./* is one entry among others",
 			[]string{"shop/a", "./*"},
 			[]policy.ServerHost{{Namespace: "shop", Name: "a"}, {Namespace: "edge", Name: "*"}},
+			false,
+			false,
 		},
-		{"*/*.a is a pattern", []string{"*/*.a"}, []policy.ServerHost{{Namespace: "*", Name: "*.a"}}},
+		{"*/*.a is a pattern", []string{"*/*.a"}, []policy.ServerHost{{Namespace: "*", Name: "*.a"}}, false, false},
 	}
 	for _, tc := range tests {
 		t.Run(tc.reason, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, parseServerHosts(tc.written, "edge")); diff != "" {
+			got, amongOthers, unreadable := parseServerHosts(tc.written, "edge")
+			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("parseServerHosts(%q) (-want +got):\n%s", tc.written, diff)
+			}
+			if amongOthers != tc.amongOthers || unreadable != tc.wantUnreadable {
+				t.Errorf("parseServerHosts(%q): among others %t, unreadable %t, want %t and %t", tc.written, amongOthers, unreadable, tc.amongOthers, tc.wantUnreadable)
 			}
 		})
 	}

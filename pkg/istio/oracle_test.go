@@ -12,10 +12,17 @@ import (
 // hostsFor says which hosts Istio lets VirtualServices of the namespace bind to, of a server's hosts in a Gateway of
 // gatewayNamespace. It goes the way that Istio goes and not the package's own: first the list is written anew
 // (sanitizeServerHostNamespace), then the entries of the namespace are chosen (NamesForNamespace). Istio indexes past the
-// end of the new list when an entry that it rewrites follows "*/*"; failing generation serves nothing, and there "*" alone
-// is what the package promises.
-func hostsFor(written []string, gatewayNamespace, namespace string) []string {
+// end of the new list when an entry that it rewrites follows "*/*": that is fails, and there "*" alone is what the package
+// promises.
+func hostsFor(written []string, gatewayNamespace, namespace string) (chosen []string, fails bool) {
 	rewritten := append([]string(nil), written...)
+	rewrite := func(i int, host string) {
+		if i >= len(rewritten) {
+			fails = true
+			return
+		}
+		rewritten[i] = host
+	}
 	for i, w := range written {
 		parts := strings.Split(w, "/")
 		if len(parts) == 1 {
@@ -24,13 +31,13 @@ func hostsFor(written []string, gatewayNamespace, namespace string) []string {
 		switch {
 		case parts[0] == "*" && parts[1] == "*":
 			rewritten = []string{"*"}
-		case parts[0] == "*" && i < len(rewritten):
-			rewritten[i] = parts[1]
-		case parts[0] == "." && i < len(rewritten):
-			rewritten[i] = strings.Join([]string{gatewayNamespace, parts[1]}, "/")
+		case parts[0] == "*":
+			rewrite(i, parts[1])
+		case parts[0] == ".":
+			rewrite(i, strings.Join([]string{gatewayNamespace, parts[1]}, "/"))
 		}
 	}
-	chosen := []string{}
+	chosen = []string{}
 	for _, h := range rewritten {
 		slash := strings.IndexByte(h, '/')
 		if slash < 0 {
@@ -39,18 +46,19 @@ func hostsFor(written []string, gatewayNamespace, namespace string) []string {
 			chosen = append(chosen, h[slash+1:])
 		}
 	}
-	return chosen
+	return chosen, fails
 }
 
 // ourHostsFor says the same by the package's own parsing.
-func ourHostsFor(written []string, gatewayNamespace, namespace string) []string {
-	chosen := []string{}
-	for _, h := range parseServerHosts(written, gatewayNamespace) {
+func ourHostsFor(written []string, gatewayNamespace, namespace string) (chosen []string, fails bool) {
+	hosts, _, fails := parseServerHosts(written, gatewayNamespace)
+	chosen = []string{}
+	for _, h := range hosts {
 		if h.Namespace == policy.EveryNamespace || h.Namespace == namespace {
 			chosen = append(chosen, string(h.Name))
 		}
 	}
-	return chosen
+	return chosen, fails
 }
 
 // gatewayNameOf resolves a reference to the text that Istio compares with "namespace/name" of each Gateway
@@ -86,9 +94,13 @@ func FuzzParseServerHost(f *testing.F) {
 			t.Skip("no namespace has such a name")
 		}
 		written := strings.Split(list, ",")
-		want, got := hostsFor(written, gatewayNamespace, namespace), ourHostsFor(written, gatewayNamespace, namespace)
+		want, wantFails := hostsFor(written, gatewayNamespace, namespace)
+		got, fails := ourHostsFor(written, gatewayNamespace, namespace)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("hosts of %q in namespace %q for namespace %q (-Istio +ours):\n%s", written, gatewayNamespace, namespace, diff)
+		}
+		if fails != wantFails {
+			t.Errorf("hosts %q: unreadable %t, want %t", written, fails, wantFails)
 		}
 	})
 }

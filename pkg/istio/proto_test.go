@@ -3,9 +3,9 @@ package istio_test
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -25,14 +25,23 @@ func gatewayByProto(g *istio.Gateway) (*policy.Gateway, error) {
 	if err := spec.UnmarshalJSON(g.Spec); err != nil {
 		return nil, err
 	}
-	servers := []policy.Server{}
-	for _, s := range spec.Servers {
-		servers = append(servers, policy.Server{
-			Port:  policy.Port{Number: s.GetPort().GetNumber(), Name: s.GetPort().GetName(), Protocol: s.GetPort().GetProtocol()},
-			Hosts: istio.ParseServerHosts(s.GetHosts(), g.Namespace),
-		})
+	out := policy.Gateway{
+		Key: policy.Key{Namespace: g.Namespace, Name: g.Name}, Created: createdOf(g), Selector: spec.Selector, Servers: []policy.Server{},
 	}
-	return policy.NewGateway(policy.Key{Namespace: g.Namespace, Name: g.Name}, servers), nil
+	for _, s := range spec.Servers {
+		server := policy.Server{
+			Portless: s.GetPort() == nil,
+			Port:     policy.Port{Number: s.GetPort().GetNumber(), Name: s.GetPort().GetName(), Protocol: s.GetPort().GetProtocol()},
+			Bind:     s.GetBind(),
+		}
+		if s.GetTls() != nil {
+			server.TLS = policy.TLSMode(s.GetTls().GetMode().String())
+		}
+		server.Hosts, server.AnyHostAmongOthers, server.Unreadable = istio.ParseServerHosts(s.GetHosts(), g.Namespace)
+		server.Unreadable = server.Unreadable && !server.Portless
+		out.Servers = append(out.Servers, server)
+	}
+	return policy.NewGateway(out), nil
 }
 
 // virtualServiceByProto translates a VirtualService by way of Istio's own type.
@@ -41,35 +50,81 @@ func virtualServiceByProto(v *istio.VirtualService) (*policy.VirtualService, err
 	if err := spec.UnmarshalJSON(v.Spec); err != nil {
 		return nil, err
 	}
-	out := &policy.VirtualService{Key: policy.Key{Namespace: v.Namespace, Name: v.Name}}
+	out := &policy.VirtualService{
+		Key:   policy.Key{Namespace: v.Namespace, Name: v.Name},
+		Kinds: policy.RouteKinds{HTTP: len(spec.Http) > 0, TLS: len(spec.Tls) > 0, TCP: len(spec.Tcp) > 0},
+	}
 	for _, h := range spec.Hosts {
 		out.Hosts = append(out.Hosts, policy.Host{Written: h, Name: istio.ResolveHost(h, v.Namespace, clusterDomain)})
 	}
-	for _, g := range spec.Gateways {
-		out.Gateways = append(out.Gateways, istio.ResolveGateway(g, v.Namespace))
-	}
-	add := func(kind string, route, match int, gateways []string) {
-		for i, g := range gateways {
-			path := fmt.Sprintf("spec.%s[%d].match[%d].gateways[%d]", kind, route, match, i)
-			out.RouteGateways = append(out.RouteGateways, policy.RouteGateway{GatewayRef: istio.ResolveGateway(g, v.Namespace), Path: path})
+	out.Gateways = resolved(spec.Gateways, v.Namespace)
+	for _, e := range spec.ExportTo {
+		if e == "." {
+			e = v.Namespace
 		}
+		out.ExportTo = append(out.ExportTo, e)
 	}
 	for r, route := range spec.Http {
-		for m, match := range route.GetMatch() {
-			add("http", r, m, match.GetGateways())
+		if len(route.GetMatch()) == 0 {
+			out.Matches = append(out.Matches, policy.Match{Kind: policy.HTTPRoute, Route: r, Entry: -1})
+		}
+		for i, m := range route.GetMatch() {
+			out.Matches = append(out.Matches, policy.Match{
+				Kind: policy.HTTPRoute, Route: r, Entry: i, Gateways: resolved(m.GetGateways(), v.Namespace), Port: m.GetPort(),
+				SourceLabels: m.GetSourceLabels(), SourceNamespace: m.GetSourceNamespace(),
+			})
 		}
 	}
+	out.Matches = withoutFreeRepeats(out.Matches)
 	for r, route := range spec.Tls {
-		for m, match := range route.GetMatch() {
-			add("tls", r, m, match.GetGateways())
+		for i, m := range route.GetMatch() {
+			out.Matches = append(out.Matches, policy.Match{
+				Kind: policy.TLSRoute, Route: r, Entry: i, Gateways: resolved(m.GetGateways(), v.Namespace), Port: m.GetPort(),
+				SNIHosts: hostNames(m.GetSniHosts()), Idle: len(route.GetRoute()) == 0,
+			})
 		}
 	}
 	for r, route := range spec.Tcp {
-		for m, match := range route.GetMatch() {
-			add("tcp", r, m, match.GetGateways())
+		idle := len(route.GetRoute()) == 0
+		if len(route.GetMatch()) == 0 {
+			out.Matches = append(out.Matches, policy.Match{Kind: policy.TCPRoute, Route: r, Entry: -1, Idle: idle})
+		}
+		for i, m := range route.GetMatch() {
+			out.Matches = append(out.Matches, policy.Match{
+				Kind: policy.TCPRoute, Route: r, Entry: i, Gateways: resolved(m.GetGateways(), v.Namespace), Port: m.GetPort(), Idle: idle,
+			})
 		}
 	}
 	return out, nil
+}
+
+// withoutFreeRepeats leaves out the http matches that ask for nothing, but for the first one.
+func withoutFreeRepeats(matches []policy.Match) []policy.Match {
+	free := false
+	return slices.DeleteFunc(matches, func(m policy.Match) bool {
+		if len(m.Gateways) > 0 || m.Port != 0 || len(m.SourceLabels) > 0 || m.SourceNamespace != "" {
+			return false
+		}
+		repeated := free
+		free = true
+		return repeated
+	})
+}
+
+func resolved(written []string, namespace string) []policy.GatewayRef {
+	var refs []policy.GatewayRef
+	for _, w := range written {
+		refs = append(refs, istio.ResolveGateway(w, namespace))
+	}
+	return refs
+}
+
+func hostNames(written []string) []policy.HostName {
+	var names []policy.HostName
+	for _, w := range written {
+		names = append(names, policy.HostName(w))
+	}
+	return names
 }
 
 // compare translates the object both ways. What Istio reads, the package reads as well and to the same values; it may read
@@ -96,8 +151,8 @@ func compare(t *testing.T, o istio.Object) {
 	}
 }
 
-// fixtureObjects returns every object of every fixture, and demands that Istio's own types read it.
-func fixtureObjects(tb testing.TB) []istio.Object {
+// fixtureObjects returns the objects of every fixture that are of one of the kinds.
+func fixtureObjects(tb testing.TB, kinds ...policy.Kind) []istio.Object {
 	tb.Helper()
 	fixtures, err := fixture.Load(os.DirFS("../../testdata/rules"))
 	if err != nil {
@@ -106,10 +161,14 @@ func fixtureObjects(tb testing.TB) []istio.Object {
 	var objects []istio.Object
 	for _, f := range fixtures {
 		for _, u := range append(f.Stored, f.Submitted) {
-			o, ok := istio.NewObject(policy.Kind(u.GetKind()))
+			kind, ok := istio.KindOf(u.GroupVersionKind().GroupKind())
 			if !ok {
-				tb.Fatalf("%s: %s is no object of the mesh", f.Path, u.GetKind())
+				tb.Fatalf("%s: %s is no object of the mesh", f.Path, u.GroupVersionKind())
 			}
+			if !slices.Contains(kinds, kind) {
+				continue
+			}
+			o, _ := istio.NewObject(kind)
 			raw, err := u.MarshalJSON()
 			if err == nil {
 				err = utiljson.Unmarshal(raw, o)
@@ -124,7 +183,7 @@ func fixtureObjects(tb testing.TB) []istio.Object {
 }
 
 func TestSameValuesAsIstiosTypes(t *testing.T) {
-	for _, o := range fixtureObjects(t) {
+	for _, o := range fixtureObjects(t, policy.KindGateway, policy.KindVirtualService) {
 		var err error
 		switch o := o.(type) {
 		case *istio.Gateway:
@@ -152,26 +211,22 @@ func asStored(text []byte) ([]byte, bool) {
 
 func FuzzTranslateVirtualService(f *testing.F) {
 	fuzzTranslate(f, policy.KindVirtualService,
-		`{"hosts":["web"],"gateways":["mesh"],"tls":[{"match":[{"sniHosts":["a"],"gateways":["b.c"]}]}]}`, `{"http":[{"timeout":"x"}]}`, `null`, `{"hosts":null}`)
+		`{"hosts":["web"],"gateways":["mesh"],"tls":[{"match":[{"sniHosts":["a"],"gateways":["b.c"]}]}]}`, `{"http":[{"timeout":"x"}]}`, `null`, `{"hosts":null}`,
+		`{"exportTo":[".","*"],"http":[{"match":[{"port":80,"sourceLabels":{"a":"b"},"sourceNamespace":"n"},{}],"route":[{}]},{"delegate":{"name":"a"}},{}]}`,
+		`{"tls":[{"match":[{"sniHosts":["a"],"port":443}],"route":[{"destination":{"host":"a"}}]},{}],"tcp":[{"match":[{"port":9}],"route":[null]},{"route":[{}]}]}`)
 }
 
 func FuzzTranslateGateway(f *testing.F) {
 	fuzzTranslate(f, policy.KindGateway,
-		`{"servers":[{"port":{"number":80.0},"hosts":["*/*","./a"]}]}`, `{"servers":[{"port":{"number":"80"}}]}`, `{"servers":[null]}`, `{"servers":null}`)
+		`{"servers":[{"port":{"number":80.0},"hosts":["*/*","./a"]}]}`, `{"servers":[{"port":{"number":"80"}}]}`, `{"servers":[null]}`, `{"servers":null}`,
+		`{"selector":{"istio":"ingress"},"servers":[{"bind":"10.0.0.1","tls":{}},{"tls":{"mode":"MUTUAL"}},{"tls":{"mode":4}},{"tls":{"httpsRedirect":true}}]}`)
 }
 
 // fuzzTranslate feeds any text as a spec: nothing may panic, and what Istio reads is read to the same values.
 func fuzzTranslate(f *testing.F, kind policy.Kind, more ...string) {
 	seen := map[string]bool{}
-	for _, o := range fixtureObjects(f) {
-		var spec json.RawMessage
-		switch o := o.(type) {
-		case *istio.Gateway:
-			spec = o.Spec
-		case *istio.VirtualService:
-			spec = o.Spec
-		}
-		if same, _ := istio.NewObject(kind); reflect.TypeOf(same) == reflect.TypeOf(o) && !seen[string(spec)] {
+	for _, o := range fixtureObjects(f, kind) {
+		if spec := *specOf(o); !seen[string(spec)] {
 			seen[string(spec)] = true
 			f.Add([]byte(spec))
 		}
@@ -183,20 +238,35 @@ func fuzzTranslate(f *testing.F, kind policy.Kind, more ...string) {
 		o, _ := istio.NewObject(kind)
 		o.SetNamespace("shop")
 		o.SetName("web")
-		setSpec(o, spec)
+		*specOf(o) = bytes.Clone(spec)
 		_, _ = istio.Translator{ClusterDomain: clusterDomain}.Translate(o)
 		if stored, ok := asStored(spec); ok {
-			setSpec(o, stored)
+			*specOf(o) = stored
 			compare(t, o)
 		}
 	})
 }
 
-func setSpec(o istio.Object, spec []byte) {
+func specOf(o istio.Object) *json.RawMessage {
 	switch o := o.(type) {
 	case *istio.Gateway:
-		o.Spec = bytes.Clone(spec)
+		return &o.Spec
 	case *istio.VirtualService:
-		o.Spec = bytes.Clone(spec)
+		return &o.Spec
+	case *istio.Service:
+		return &o.Spec
+	case *istio.Deployment:
+		return &o.Spec
+	case *istio.Pod:
+		return &o.Spec
 	}
+	return nil
+}
+
+// createdOf is the second in which the object was created, or 0 when it does not say so.
+func createdOf(o istio.Object) int64 {
+	if created := o.GetCreationTimestamp(); !created.IsZero() {
+		return created.Unix()
+	}
+	return 0
 }

@@ -1,20 +1,15 @@
 package istio
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"reflect"
-	"strings"
 
 	networkingv1 "istio.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/meshwarden/meshwarden/pkg/policy"
 )
 
-// Translator turns Istio's objects into the values that the rules judge.
+// Translator turns objects into the values that the rules judge.
 type Translator struct {
 	// ClusterDomain is the DNS domain of the cluster, such as "cluster.local": short host names end in it.
 	ClusterDomain string
@@ -23,13 +18,18 @@ type Translator struct {
 // gatewaySpec holds the fields of a Gateway's spec that the rules read. Reading these few is an order of magnitude
 // cheaper than Istio's own types, and every request pays for it; a test compares the two.
 type gatewaySpec struct {
-	Servers []struct {
-		Port struct {
+	Selector map[string]string `json:"selector"`
+	Servers  []struct {
+		Port *struct {
 			Number   uint32 `json:"number"`
 			Name     string `json:"name"`
 			Protocol string `json:"protocol"`
 		} `json:"port"`
+		Bind  string   `json:"bind"`
 		Hosts []string `json:"hosts"`
+		TLS   *struct {
+			Mode string `json:"mode"`
+		} `json:"tls"`
 	} `json:"servers"`
 }
 
@@ -37,24 +37,44 @@ type gatewaySpec struct {
 type virtualServiceSpec struct {
 	Hosts    []string `json:"hosts"`
 	Gateways []string `json:"gateways"`
+	ExportTo []string `json:"exportTo"`
 	HTTP     []route  `json:"http"`
 	TLS      []route  `json:"tls"`
 	TCP      []route  `json:"tcp"`
 }
 
 type route struct {
-	Match []struct {
-		Gateways []string `json:"gateways"`
-	} `json:"match"`
+	Match []match `json:"match"`
+	// Route are the destinations, of which only the number counts.
+	Route []struct{} `json:"route"`
 }
 
-// Translate translates a *Gateway or a *VirtualService. The error names the field that cannot be read.
+type match struct {
+	Gateways        []string          `json:"gateways"`
+	Port            uint32            `json:"port"`
+	SNIHosts        []string          `json:"sniHosts"`
+	SourceLabels    map[string]string `json:"sourceLabels"`
+	SourceNamespace string            `json:"sourceNamespace"`
+}
+
+// Translate translates a *Gateway, a *VirtualService, a *Service, or one of the workloads: *Deployment, *DaemonSet,
+// *StatefulSet or *Pod. The error names the field that cannot be read.
 func (t Translator) Translate(o any) (policy.Resource, error) {
 	switch o := o.(type) {
 	case *Gateway:
 		return nilUnless(t.Gateway(o))
 	case *VirtualService:
 		return nilUnless(t.VirtualService(o))
+	case *Service:
+		return nilUnless(t.Service(o))
+	case *Deployment:
+		return nilUnless(templated(policy.KindDeployment, (*Unparsed)(o)))
+	case *DaemonSet:
+		return nilUnless(templated(policy.KindDaemonSet, (*Unparsed)(o)))
+	case *StatefulSet:
+		return nilUnless(templated(policy.KindStatefulSet, (*Unparsed)(o)))
+	case *Pod:
+		return nilUnless(t.Pod(o))
 	}
 	return nil, fmt.Errorf("not an object of the mesh: %T", o)
 }
@@ -73,14 +93,37 @@ func (t Translator) Gateway(g *Gateway) (*policy.Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	servers := make([]policy.Server, 0, len(spec.Servers))
-	for _, s := range spec.Servers {
-		servers = append(servers, policy.Server{
-			Port:  policy.Port{Number: s.Port.Number, Name: s.Port.Name, Protocol: s.Port.Protocol},
-			Hosts: parseServerHosts(s.Hosts, g.Namespace),
-		})
+	out := policy.Gateway{
+		Key: keyOf(&g.ObjectMeta), Created: created(&g.ObjectMeta), Selector: spec.Selector,
+		Servers: make([]policy.Server, 0, len(spec.Servers)),
 	}
-	return policy.NewGateway(keyOf(&g.ObjectMeta), servers), nil
+	for i, s := range spec.Servers {
+		server := policy.Server{Portless: s.Port == nil, Bind: s.Bind}
+		if s.Port != nil {
+			server.Port = policy.Port{Number: s.Port.Number, Name: s.Port.Name, Protocol: s.Port.Protocol}
+		}
+		if s.TLS != nil {
+			if server.TLS, err = tlsMode(s.TLS.Mode); err != nil {
+				return nil, fmt.Errorf("spec.servers[%d].tls.mode: %w", i, err)
+			}
+		}
+		server.Hosts, server.AnyHostAmongOthers, server.Unreadable = parseServerHosts(s.Hosts, g.Namespace)
+		server.Unreadable = server.Unreadable && !server.Portless
+		out.Servers = append(out.Servers, server)
+	}
+	return policy.NewGateway(out), nil
+}
+
+// tlsMode returns the mode of a tls block. Istio's enumeration begins with PASSTHROUGH, so that is what no mode means.
+func tlsMode(written string) (policy.TLSMode, error) {
+	mode := policy.TLSMode(written)
+	switch mode {
+	case policy.NoTLS:
+		return policy.TLSPassthrough, nil
+	case policy.TLSPassthrough, policy.TLSSimple, policy.TLSMutual, policy.TLSAutoPassthrough, policy.TLSIstioMutual, policy.TLSOptionalMutual:
+		return mode, nil
+	}
+	return mode, fmt.Errorf("there is no mode %q", written)
 }
 
 // VirtualService translates a VirtualService. The error names the field that cannot be read.
@@ -89,96 +132,82 @@ func (t Translator) VirtualService(v *VirtualService) (*policy.VirtualService, e
 	if err != nil {
 		return nil, err
 	}
-	out := &policy.VirtualService{Key: keyOf(&v.ObjectMeta)}
+	out := &policy.VirtualService{
+		Key: keyOf(&v.ObjectMeta), Created: created(&v.ObjectMeta),
+		Kinds: policy.RouteKinds{HTTP: len(spec.HTTP) > 0, TLS: len(spec.TLS) > 0, TCP: len(spec.TCP) > 0},
+	}
 	for _, h := range spec.Hosts {
 		out.Hosts = append(out.Hosts, policy.Host{Written: h, Name: resolveHost(h, v.Namespace, t.ClusterDomain)})
 	}
-	for _, g := range spec.Gateways {
-		out.Gateways = append(out.Gateways, resolveGateway(g, v.Namespace))
+	out.Gateways = resolveGateways(spec.Gateways, v.Namespace)
+	for _, e := range spec.ExportTo {
+		if e == "." {
+			e = v.Namespace
+		}
+		out.ExportTo = append(out.ExportTo, e)
 	}
-	out.RouteGateways = append(out.RouteGateways, routeGateways("http", spec.HTTP, v.Namespace)...)
-	out.RouteGateways = append(out.RouteGateways, routeGateways("tls", spec.TLS, v.Namespace)...)
-	out.RouteGateways = append(out.RouteGateways, routeGateways("tcp", spec.TCP, v.Namespace)...)
+	out.Matches = append(out.Matches, matches(policy.HTTPRoute, spec.HTTP, v.Namespace)...)
+	out.Matches = append(out.Matches, matches(policy.TLSRoute, spec.TLS, v.Namespace)...)
+	out.Matches = append(out.Matches, matches(policy.TCPRoute, spec.TCP, v.Namespace)...)
 	return out, nil
 }
 
-func routeGateways(kind string, routes []route, namespace string) []policy.RouteGateway {
-	var refs []policy.RouteGateway
-	for r, route := range routes {
-		for m, match := range route.Match {
-			for g, written := range match.Gateways {
-				refs = append(refs, policy.RouteGateway{
-					GatewayRef: resolveGateway(written, namespace),
-					Path:       fmt.Sprintf("spec.%s[%d].match[%d].gateways[%d]", kind, r, m, g),
-				})
+// matches returns the ways into the routes. A tls route without a match has none: Istio's
+// buildGatewayNetworkFiltersFromTLSRoutes goes through the matches alone.
+func matches(kind policy.RouteKind, routes []route, namespace string) []policy.Match {
+	var out []policy.Match
+	free := false
+	add := func(m policy.Match) {
+		if kind == policy.HTTPRoute && len(m.Gateways) == 0 && m.Port == 0 && len(m.SourceLabels) == 0 && m.SourceNamespace == "" {
+			if free {
+				return
 			}
+			free = true
 		}
+		out = append(out, m)
+	}
+	for r, route := range routes {
+		m := policy.Match{Kind: kind, Route: r, Entry: -1, Idle: kind != policy.HTTPRoute && len(route.Route) == 0}
+		if len(route.Match) == 0 && kind != policy.TLSRoute {
+			add(m)
+		}
+		for i, written := range route.Match {
+			m.Entry, m.Port = i, written.Port
+			m.Gateways = resolveGateways(written.Gateways, namespace)
+			switch kind {
+			case policy.HTTPRoute:
+				m.SourceLabels, m.SourceNamespace = written.SourceLabels, written.SourceNamespace
+			case policy.TLSRoute:
+				m.SNIHosts = nil
+				for _, sni := range written.SNIHosts {
+					m.SNIHosts = append(m.SNIHosts, policy.HostName(sni))
+				}
+			}
+			add(m)
+		}
+	}
+	return out
+}
+
+func resolveGateways(written []string, namespace string) []policy.GatewayRef {
+	if len(written) == 0 {
+		return nil
+	}
+	refs := make([]policy.GatewayRef, 0, len(written))
+	for _, w := range written {
+		refs = append(refs, resolveGateway(w, namespace))
 	}
 	return refs
 }
 
+// created is the creationTimestamp in Unix seconds, which is how exactly it is stored; 0 when there is none.
+func created(m *metav1.ObjectMeta) int64 {
+	if m.CreationTimestamp.IsZero() {
+		return 0
+	}
+	return m.CreationTimestamp.Unix()
+}
+
 func keyOf(m *metav1.ObjectMeta) policy.Key {
 	return policy.Key{Namespace: m.Namespace, Name: m.Name}
-}
-
-// istioSpec is a spec as Istio itself reads it.
-type istioSpec interface {
-	json.Unmarshaler
-	json.Marshaler
-}
-
-// decodeSpec reads a spec with the API server's own rules for field names. An absent spec is an empty one. Where that
-// fails, Istio's own type has the last word: it takes a few spellings more, such as a number in quotes, that a CRD without
-// a schema lets through, and what Istio reads is not to be refused.
-func decodeSpec[S any](raw json.RawMessage, byIstio func() istioSpec) (S, error) {
-	var spec, none S
-	if len(raw) == 0 {
-		return none, nil
-	}
-	fault := utiljson.Unmarshal(raw, &spec)
-	if fault == nil {
-		return spec, nil
-	}
-	if canonical, err := rewrite(raw, byIstio()); err == nil {
-		var read S
-		if err := utiljson.Unmarshal(canonical, &read); err == nil {
-			return read, nil
-		}
-	}
-	if wrong := new(json.UnmarshalTypeError); errors.As(fault, &wrong) {
-		return none, fmt.Errorf("%s: must be %s, not %s", strings.TrimSuffix("spec."+wrong.Field, "."), wanted(wrong.Type), given(wrong.Value))
-	}
-	return none, fmt.Errorf("spec: %w", fault)
-}
-
-// rewrite reads a spec as Istio does and writes it in its plainest form.
-func rewrite(raw json.RawMessage, spec istioSpec) (json.RawMessage, error) {
-	if err := spec.UnmarshalJSON(raw); err != nil {
-		return nil, err
-	}
-	return spec.MarshalJSON()
-}
-
-// wanted names a type in the words of whoever wrote the YAML.
-func wanted(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.Slice:
-		return "a list"
-	case reflect.Struct:
-		return "an object"
-	case reflect.Uint32:
-		return "a whole number from 0 to 4294967295"
-	}
-	return "a string"
-}
-
-// given names what stands in its place, as json.UnmarshalTypeError describes it.
-func given(value string) string {
-	switch value {
-	case "array":
-		return "a list"
-	case "object":
-		return "an object"
-	}
-	return "a " + value
 }

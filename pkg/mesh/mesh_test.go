@@ -16,7 +16,7 @@ func key(namespace, name string) policy.Key {
 }
 
 func gateway(namespace, name string) *policy.Gateway {
-	return policy.NewGateway(key(namespace, name), nil)
+	return policy.NewGateway(policy.Gateway{Key: key(namespace, name)})
 }
 
 // virtualService returns one that names the gateways.
@@ -145,7 +145,7 @@ func TestChanges(t *testing.T) {
 		t.Run(tc.reason, func(t *testing.T) {
 			m := newModel(t, gateway("edge", "public"), virtualService("edge", "web"))
 			var told []policy.Ref
-			m.Subscribe(func(r policy.Ref) { told = append(told, r) })
+			m.Subscribe(func(c mesh.Change) { told = append(told, c.Ref) })
 			if err := tc.change(m); err != nil {
 				t.Fatal(err)
 			}
@@ -157,13 +157,114 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// TestPutOfWhatIsThere holds what is told of objects that are put again: workloads and Services change all the time in ways
+// that the model does not hold.
+func TestPutOfWhatIsThere(t *testing.T) {
+	ingress := func() *policy.Workload {
+		return router(policy.KindDeployment, "edge", "ingress", labels{"istio": "ingress"})
+	}
+	moved := ingress()
+	moved.HostNetwork = true
+	public := func() *policy.Service { return service("edge", "public", labels{"istio": "ingress"}) }
+	renamed := public()
+	renamed.Ports = []policy.ServicePort{{Number: 80, TargetName: "http"}}
+	tests := []struct {
+		reason string
+		stored policy.Resource
+		put    func(*mesh.Model) error
+		told   bool
+	}{
+		{"a workload as it was", ingress(), func(m *mesh.Model) error { return m.Put(ingress()) }, false},
+		{"a workload as it was, with all of its kind", ingress(), func(m *mesh.Model) error {
+			return m.Replace(policy.KindDeployment, []policy.Resource{ingress()})
+		}, false},
+		{"a workload that changed", ingress(), func(m *mesh.Model) error { return m.Put(moved) }, true},
+		{"a Service as it was", public(), func(m *mesh.Model) error { return m.Put(public()) }, false},
+		{"a Service that changed", public(), func(m *mesh.Model) error { return m.Put(renamed) }, true},
+		{"a Gateway, which has a new generation", gateway("edge", "public"), func(m *mesh.Model) error { return m.Put(gateway("edge", "public")) }, true},
+		{"a VirtualService", virtualService("edge", "web"), func(m *mesh.Model) error { return m.Put(virtualService("edge", "web")) }, true},
+	}
+	for _, tc := range tests {
+		t.Run(tc.reason, func(t *testing.T) {
+			m := newModel(t, tc.stored)
+			var told []mesh.Change
+			m.Subscribe(func(c mesh.Change) { told = append(told, c) })
+			if err := tc.put(m); err != nil {
+				t.Fatal(err)
+			}
+			switch {
+			case !tc.told && len(told) > 0:
+				t.Errorf("the observer is told of %s", told[0].Ref)
+			case tc.told && (len(told) != 1 || told[0].Ref != tc.stored.Ref() || told[0].Before != tc.stored):
+				t.Errorf("the observer hears %+v, want one change of %s with what was there before", told, tc.stored.Ref())
+			}
+			if got, _ := m.World().Object(tc.stored.Ref()); (got == tc.stored) == tc.told {
+				t.Errorf("the model keeps what was stored: %t, want %t", got == tc.stored, !tc.told)
+			}
+			if got := m.Count(tc.stored.Ref().Kind); got != 1 {
+				t.Errorf("Count(%s) = %d, want 1", tc.stored.Ref().Kind, got)
+			}
+		})
+	}
+}
+
+func TestReplaceOneKindOfWorkloads(t *testing.T) {
+	m := newModel(t, workload(policy.KindPod, "a", "w", nil), workload(policy.KindDeployment, "a", "w", nil), workload(policy.KindDeployment, "b", "w", nil))
+	if err := m.Replace(policy.KindDeployment, []policy.Resource{workload(policy.KindDeployment, "c", "w", nil)}); err != nil {
+		t.Fatal(err)
+	}
+	w := m.World()
+	got := names(slices.Concat(w.Refs(policy.KindDeployment), w.Refs(policy.KindPod)))
+	if diff := cmp.Diff([]string{"Deployment c/w", "Pod a/w"}, got); diff != "" {
+		t.Errorf("workloads (-want +got):\n%s", diff)
+	}
+	if d, p := m.Count(policy.KindDeployment), m.Count(policy.KindPod); d != 1 || p != 1 {
+		t.Errorf("Count: %d Deployments and %d Pods, want 1 and 1", d, p)
+	}
+	if err := m.Remove(policy.Ref{Kind: policy.KindPod, Key: key("a", "w")}); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.Count(policy.KindPod); got != 0 {
+		t.Errorf("Count of Pods after the last one is removed: %d", got)
+	}
+}
+
+// TestConfigure holds that a world keeps the settings that were in force when it began, and who is told of new ones.
+func TestConfigure(t *testing.T) {
+	m := newModel(t)
+	var told []mesh.Change
+	m.Subscribe(func(c mesh.Change) { told = append(told, c) })
+	scoped := policy.Settings{ScopeGateways: true, RootNamespace: "istio-system", DefaultExportTo: []string{"."}}
+	configure := func(s policy.Settings) {
+		if err := m.Configure(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := m.World()
+	configure(policy.Settings{})
+	if len(told) > 0 {
+		t.Errorf("the observer is told of settings that are as they were: %+v", told)
+	}
+	configure(scoped)
+	configure(policy.Settings{ScopeGateways: true, RootNamespace: "istio-system", DefaultExportTo: []string{"."}})
+	if diff := cmp.Diff([]mesh.Change{{}}, told); diff != "" {
+		t.Errorf("what the observer heard (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(policy.Settings{}, before.Settings()); diff != "" {
+		t.Errorf("the settings of a world that began before (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(scoped, m.World().Settings()); diff != "" {
+		t.Errorf("the settings now (-want +got):\n%s", diff)
+	}
+}
+
 // foreign is an object of a kind that the model does not hold; impostor says that it is a Gateway.
 type (
 	foreign  struct{}
 	impostor struct{}
 )
 
-func (foreign) Ref() policy.Ref  { return policy.Ref{Kind: "Pod", Key: key("edge", "a")} }
+func (foreign) Ref() policy.Ref  { return policy.Ref{Kind: "Namespace", Key: key("edge", "a")} }
 func (impostor) Ref() policy.Ref { return policy.Ref{Kind: policy.KindGateway, Key: key("edge", "a")} }
 
 func TestFailedChangesChangeNothing(t *testing.T) {
@@ -174,17 +275,22 @@ func TestFailedChangesChangeNothing(t *testing.T) {
 	}{
 		{
 			"a kind that is not held, after one that is", func(m *mesh.Model) error { return m.Put(gateway("edge", "internal"), foreign{}) },
-			"cannot change the model: put Pod edge/a: invalid table 'Pod'",
+			"cannot change the model: put Namespace edge/a: the model holds no mesh_test.foreign as a Namespace",
+		},
+		{
+			"a workload that says it is something else",
+			func(m *mesh.Model) error { return m.Put(workload(policy.KindGateway, "edge", "a", nil)) },
+			"cannot change the model: put Gateway edge/a: the model holds no *policy.Workload as a Gateway",
 		},
 		{
 			"a value of another type, after a removal", func(m *mesh.Model) error { return m.Replace(policy.KindGateway, []policy.Resource{impostor{}}) },
-			"cannot change the model: put Gateway edge/a: failed to build index 'name': not a Gateway: mesh_test.impostor",
+			"cannot change the model: put Gateway edge/a: the model holds no mesh_test.impostor as a Gateway",
 		},
 	}
 	for _, tc := range tests {
 		t.Run(tc.reason, func(t *testing.T) {
 			m := newModel(t, gateway("edge", "public"), virtualService("edge", "web"))
-			m.Subscribe(func(r policy.Ref) { t.Errorf("the observer is told of %s", r) })
+			m.Subscribe(func(c mesh.Change) { t.Errorf("the observer is told of %s", c.Ref) })
 			if err := tc.change(m); err == nil || err.Error() != tc.want {
 				t.Errorf("error %v, want %q", err, tc.want)
 			}
@@ -197,11 +303,11 @@ func TestFailedChangesChangeNothing(t *testing.T) {
 func TestObservers(t *testing.T) {
 	m := newModel(t)
 	var first, second []string
-	m.Subscribe(func(r policy.Ref) {
-		if _, ok := m.World().Gateway(r.Key); !ok {
-			t.Errorf("the observer is told of %s before the model has it", r)
+	m.Subscribe(func(c mesh.Change) {
+		if _, ok := m.World().Gateway(c.Ref.Key); !ok {
+			t.Errorf("the observer is told of %s before the model has it", c.Ref)
 		}
-		first = append(first, r.Name)
+		first = append(first, c.Ref.Name)
 	})
 	put := func(name string) {
 		if err := m.Put(gateway("edge", name)); err != nil {
@@ -209,7 +315,7 @@ func TestObservers(t *testing.T) {
 		}
 	}
 	put("a")
-	m.Subscribe(func(r policy.Ref) { second = append(second, r.Name) })
+	m.Subscribe(func(c mesh.Change) { second = append(second, c.Ref.Name) })
 	put("b")
 	put("a")
 	if diff := cmp.Diff([][]string{{"a", "b", "a"}, {"b", "a"}}, [][]string{first, second}); diff != "" {

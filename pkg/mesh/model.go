@@ -12,9 +12,16 @@ import (
 	"github.com/meshwarden/meshwarden/pkg/policy"
 )
 
-// Observer is told which object changed, after the model has it. It is called by whoever feeds the model and must not
-// block.
-type Observer func(policy.Ref)
+// Change is one change of the model.
+type Change struct {
+	// Ref names the object. The zero Ref stands for the mesh-wide settings.
+	Ref policy.Ref
+	// Before is the object as it was, or nil when there was none.
+	Before policy.Resource
+}
+
+// Observer is told of a change after the model has it. It is called by whoever feeds the model and must not block.
+type Observer func(Change)
 
 // Model is the mesh as far as it is known. It is safe for concurrent use: any number of readers never wait for the
 // writer, and each object is held once.
@@ -46,7 +53,7 @@ func (m *Model) Subscribe(o Observer) {
 // World returns a view of the model as it is now, in which objects can be put and removed. What happens to the model or
 // to other worlds later does not show in it.
 func (m *Model) World() *World {
-	return &World{txn: m.db.Snapshot().Txn(true)}
+	return &World{stored: m.db.Txn(false)}
 }
 
 // Count returns how many objects of the kind the model holds.
@@ -56,71 +63,58 @@ func (m *Model) Count(kind policy.Kind) int {
 	return m.counts[kind]
 }
 
-// Put adds or replaces objects, each a *policy.Gateway or a *policy.VirtualService.
+// Put adds or replaces objects. A workload or a Service that is as it was changes nothing and nobody is told: most changes
+// of these are to what the model does not hold.
 func (m *Model) Put(objects ...policy.Resource) error {
-	return m.write(func(w *World) ([]policy.Ref, error) {
-		refs := make([]policy.Ref, 0, len(objects))
-		for _, o := range objects {
-			if err := w.Put(o); err != nil {
-				return nil, err
-			}
-			refs = append(refs, o.Ref())
-		}
-		return refs, nil
-	})
+	return m.write(func(w *writer) error { return w.put(objects) })
 }
 
 // Remove removes an object, which need not be there.
 func (m *Model) Remove(ref policy.Ref) error {
-	return m.write(func(w *World) ([]policy.Ref, error) {
-		return []policy.Ref{ref}, w.Remove(ref)
-	})
+	return m.write(func(w *writer) error { return w.remove(ref) })
 }
 
 // Replace makes the objects of a kind be the given ones and no others.
 func (m *Model) Replace(kind policy.Kind, objects []policy.Resource) error {
-	return m.write(func(w *World) ([]policy.Ref, error) {
-		var refs []policy.Ref
+	return m.write(func(w *writer) error {
 		keep := make(map[policy.Ref]bool, len(objects))
 		for _, o := range objects {
 			keep[o.Ref()] = true
 		}
-		for _, ref := range w.Refs(kind) {
+		for _, ref := range refsIn(w.txn, kind) {
 			if keep[ref] {
 				continue
 			}
-			if err := w.Remove(ref); err != nil {
-				return nil, err
+			if err := w.remove(ref); err != nil {
+				return err
 			}
-			refs = append(refs, ref)
 		}
-		for _, o := range objects {
-			if err := w.Put(o); err != nil {
-				return nil, err
-			}
-			refs = append(refs, o.Ref())
-		}
-		return refs, nil
+		return w.put(objects)
 	})
 }
 
+// Configure makes these the mesh-wide settings. Observers are told with the zero Ref; ones that are as they were change
+// nothing.
+func (m *Model) Configure(settings policy.Settings) error {
+	return m.write(func(w *writer) error { return w.configure(settings) })
+}
+
 // write runs change in a transaction that readers see as a whole or not at all.
-func (m *Model) write(change func(*World) ([]policy.Ref, error)) error {
+func (m *Model) write(change func(*writer) error) error {
 	m.writing.Lock()
 	defer m.writing.Unlock()
-	w := &World{txn: m.db.Txn(true), changed: map[policy.Kind]int{}}
-	refs, err := change(w)
-	if err != nil {
+	w := &writer{txn: m.db.Txn(true), counts: map[policy.Kind]int{}}
+	if err := change(w); err != nil {
 		w.txn.Abort()
 		return fmt.Errorf("cannot change the model: %w", err)
 	}
 	w.txn.Commit()
-	for kind, n := range w.changed {
+	for kind, n := range w.counts {
 		m.counts[kind] += n
 	}
 	for _, observe := range m.observers {
-		for _, ref := range refs {
-			observe(ref)
+		for _, c := range w.changes {
+			observe(c)
 		}
 	}
 	return nil

@@ -39,13 +39,11 @@ func (w *World) Refresh(ctx context.Context, r Reader, refs []policy.Ref) error 
 		return err
 	}
 	for i, ref := range refs {
-		var err error
 		if read[i] == nil {
-			err = w.Remove(ref)
-		} else {
-			err = w.Put(read[i])
+			w.Remove(ref)
+			continue
 		}
-		if err != nil {
+		if err := w.Put(read[i]); err != nil {
 			return err
 		}
 	}

@@ -2,41 +2,85 @@ package mesh
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/hashicorp/go-memdb"
 
 	"github.com/meshwarden/meshwarden/pkg/policy"
 )
 
-// The indexes. Their entries are ordered by namespace and name, so what is read through them comes in that order.
+// The tables.
 const (
-	byID      = "id"
-	byName    = "name"
-	byGateway = "gateway"
+	gatewayTable        = string(policy.KindGateway)
+	virtualServiceTable = string(policy.KindVirtualService)
+	serviceTable        = string(policy.KindService)
+	workloadTable       = "Workload"
+	settingsTable       = "Settings"
+)
+
+// The indexes. Their entries end in the object's id, so what is read through one key of them comes in the order of the
+// ids.
+const (
+	byID       = "id"
+	byName     = "name"
+	byGateway  = "gateway"
+	byLabel    = "label"
+	byRouter   = "router"
+	bySelector = "selector"
 )
 
 func schema() *memdb.DBSchema {
 	id := &memdb.IndexSchema{Name: byID, Unique: true, Indexer: idIndex{}}
+	table := func(name string, indexes ...*memdb.IndexSchema) *memdb.TableSchema {
+		t := &memdb.TableSchema{Name: name, Indexes: map[string]*memdb.IndexSchema{}}
+		for _, ix := range indexes {
+			t.Indexes[ix.Name] = ix
+		}
+		return t
+	}
 	return &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
-		string(policy.KindGateway): {
-			Name: string(policy.KindGateway),
-			Indexes: map[string]*memdb.IndexSchema{
-				byID:   id,
-				byName: {Name: byName, Indexer: nameIndex{}},
-			},
-		},
-		string(policy.KindVirtualService): {
-			Name: string(policy.KindVirtualService),
-			Indexes: map[string]*memdb.IndexSchema{
-				byID:      id,
-				byGateway: {Name: byGateway, AllowMissing: true, Indexer: gatewayIndex{}},
-			},
-		},
+		gatewayTable: table(gatewayTable, id,
+			&memdb.IndexSchema{Name: byName, Indexer: keysIndex(gatewayName)},
+			&memdb.IndexSchema{Name: bySelector, Indexer: keysIndex(gatewaySelector)}),
+		virtualServiceTable: table(virtualServiceTable, id,
+			&memdb.IndexSchema{Name: byGateway, AllowMissing: true, Indexer: keysIndex(boundGateways)}),
+		serviceTable: table(serviceTable, id,
+			&memdb.IndexSchema{Name: bySelector, AllowMissing: true, Indexer: keysIndex(serviceSelector)}),
+		workloadTable: table(workloadTable, id,
+			&memdb.IndexSchema{Name: byLabel, AllowMissing: true, Indexer: keysIndex(workloadLabels)},
+			&memdb.IndexSchema{Name: byRouter, AllowMissing: true, Indexer: keysIndex(routers)}),
+		settingsTable: table(settingsTable, &memdb.IndexSchema{Name: byID, Unique: true, Indexer: singleIndex{}}),
 	}}
 }
 
-// idIndex finds an object by namespace and name.
+// tableFor names the table that holds the objects of a kind. There is none for a kind that the model does not hold.
+func tableFor(kind policy.Kind) string {
+	switch kind {
+	case policy.KindDeployment, policy.KindDaemonSet, policy.KindStatefulSet, policy.KindPod:
+		return workloadTable
+	}
+	return string(kind)
+}
+
+// tableOf names the table that the object goes into, and fails for one that the model does not hold.
+func tableOf(o policy.Resource) (string, error) {
+	kind, held := o.Ref().Kind, false
+	switch o.(type) {
+	case *policy.Gateway:
+		held = kind == policy.KindGateway
+	case *policy.VirtualService:
+		held = kind == policy.KindVirtualService
+	case *policy.Service:
+		held = kind == policy.KindService
+	case *policy.Workload:
+		held = tableFor(kind) == workloadTable
+	}
+	if !held {
+		return "", fmt.Errorf("put %s: the model holds no %T as a %s", o.Ref(), o, kind)
+	}
+	return tableFor(kind), nil
+}
+
+// idIndex finds objects by their reference, or all those of a kind.
 type idIndex struct{}
 
 func (idIndex) FromObject(o any) (bool, []byte, error) {
@@ -44,70 +88,47 @@ func (idIndex) FromObject(o any) (bool, []byte, error) {
 	if !ok {
 		return false, nil, fmt.Errorf("the model holds no %T", o)
 	}
-	return true, keyBytes(object.Ref().Key), nil
+	return true, idBytes(object.Ref()), nil
 }
 
 func (idIndex) FromArgs(args ...any) ([]byte, error) {
-	return keyArg(args)
-}
-
-// nameIndex finds Gateways by name, whatever their namespace.
-type nameIndex struct{}
-
-func (nameIndex) FromObject(o any) (bool, []byte, error) {
-	g, ok := o.(*policy.Gateway)
+	ref, ok := args[0].(policy.Ref)
 	if !ok {
-		return false, nil, fmt.Errorf("not a Gateway: %T", o)
+		return nil, fmt.Errorf("not a reference: %T", args[0])
 	}
-	return true, []byte(g.Name + keyEnd), nil
+	return idBytes(ref), nil
 }
 
-func (nameIndex) FromArgs(args ...any) ([]byte, error) {
-	name, ok := args[0].(string)
+// PrefixFromArgs implements memdb.PrefixIndexer.
+func (idIndex) PrefixFromArgs(args ...any) ([]byte, error) {
+	kind, ok := args[0].(policy.Kind)
 	if !ok {
-		return nil, fmt.Errorf("not a name: %T", args[0])
+		return nil, fmt.Errorf("not a kind: %T", args[0])
 	}
-	return []byte(name + keyEnd), nil
+	return kindBytes(kind), nil
 }
 
-// gatewayIndex finds VirtualServices by the Gateways that they name in spec.gateways. A reference is anybody's text: one
-// with the byte that ends a key is left out, because it is no Gateway's and would be found as another one's.
-type gatewayIndex struct{}
+// keysIndex finds objects by any number of keys.
+type keysIndex func(o any) [][]byte
 
-func (gatewayIndex) FromObject(o any) (bool, [][]byte, error) {
-	v, ok := o.(*policy.VirtualService)
-	if !ok {
-		return false, nil, fmt.Errorf("not a VirtualService: %T", o)
-	}
-	var keys [][]byte
-	for _, g := range v.Gateways {
-		if !g.Mesh && !strings.Contains(g.Gateway.Namespace, keyEnd) && !strings.Contains(g.Gateway.Name, keyEnd) {
-			keys = append(keys, keyBytes(g.Gateway))
-		}
-	}
-	return len(keys) > 0, keys, nil
+// FromObject implements memdb.MultiIndexer.
+func (keys keysIndex) FromObject(o any) (bool, [][]byte, error) {
+	k := keys(o)
+	return len(k) > 0, k, nil
 }
 
-func (gatewayIndex) FromArgs(args ...any) ([]byte, error) {
-	return keyArg(args)
-}
-
-func keyArg(args []any) ([]byte, error) {
-	key, ok := args[0].(policy.Key)
+// FromArgs implements memdb.Indexer.
+func (keys keysIndex) FromArgs(args ...any) ([]byte, error) {
+	key, ok := args[0].([]byte)
 	if !ok {
 		return nil, fmt.Errorf("not a key: %T", args[0])
 	}
-	return keyBytes(key), nil
+	return key, nil
 }
 
-// keyEnd ends each part of a key: a byte that no name holds and that sorts before all that do. So no key is the beginning
-// of another one, and keys are ordered by namespace first and by name second.
-const keyEnd = "\x00"
+// singleIndex is the index of a table with one row.
+type singleIndex struct{}
 
-func keyBytes(k policy.Key) []byte {
-	b := make([]byte, 0, len(k.Namespace)+len(k.Name)+2*len(keyEnd))
-	b = append(b, k.Namespace...)
-	b = append(b, keyEnd...)
-	b = append(b, k.Name...)
-	return append(b, keyEnd...)
-}
+func (singleIndex) FromObject(any) (bool, []byte, error) { return true, []byte{0}, nil }
+
+func (singleIndex) FromArgs(...any) ([]byte, error) { return []byte{0}, nil }

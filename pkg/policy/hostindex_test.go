@@ -51,7 +51,7 @@ func TestCarriesLikeALinearSearch(t *testing.T) {
 				servers[i].Hosts = append(servers[i].Hosts, h)
 			}
 		}
-		g := NewGateway(Key{"edge", "public"}, servers)
+		g := NewGateway(Gateway{Key: Key{"edge", "public"}, Servers: servers})
 		for range questions {
 			host, namespace := randomHost(r), namespaces[1+r.IntN(len(namespaces)-1)]
 			want := carriesNaively(servers, host, namespace)
@@ -94,7 +94,7 @@ func TestNearMiss(t *testing.T) {
 	}
 	for _, tc := range tests {
 		t.Run(tc.reason, func(t *testing.T) {
-			got, otherCase, found := newHostIndex([]Server{{Hosts: tc.entries}}).nearMiss(tc.host, "shop")
+			got, otherCase, found := NewGateway(Gateway{Servers: []Server{{Hosts: tc.entries}}}).hosts.nearMiss(tc.host, "shop")
 			if got != tc.want || otherCase != tc.otherCase || found != tc.found {
 				t.Errorf("nearMiss(%q) = %v, %t, %t, want %v, %t, %t", tc.host, got, otherCase, found, tc.want, tc.otherCase, tc.found)
 			}
@@ -104,8 +104,26 @@ func TestNearMiss(t *testing.T) {
 
 // largeMesh holds one Gateway and one VirtualService.
 type largeMesh struct {
+	Mesh
+
 	gateway        *Gateway
 	virtualService *VirtualService
+}
+
+func (m largeMesh) Settings() Settings { return Settings{} }
+
+func (m largeMesh) Routers() bool { return false }
+
+func (m largeMesh) WorkloadsSelectedBy(map[string]string) iter.Seq[*Workload] {
+	return slices.Values[[]*Workload](nil)
+}
+
+func (m largeMesh) GatewaysSelecting(map[string]string) iter.Seq[*Gateway] {
+	return slices.Values([]*Gateway{m.gateway})
+}
+
+func (m largeMesh) GatewaysWithin(map[string]string) iter.Seq[*Gateway] {
+	return slices.Values([]*Gateway{m.gateway})
 }
 
 func (m largeMesh) Gateway(k Key) (*Gateway, bool) { return m.gateway, k == m.gateway.Key }
@@ -123,13 +141,16 @@ func (m largeMesh) VirtualServicesOf(Key) iter.Seq[*VirtualService] {
 func TestLargeObjects(t *testing.T) {
 	const n = 10_000
 	carrying := func(format string) *Gateway {
-		servers := []Server{{}, {Hosts: []ServerHost{{Namespace: "other", Name: "*"}}}}
+		http := Port{Number: 80, Name: "http", Protocol: "HTTP"}
+		servers := []Server{{Port: http}, {Port: http, Hosts: []ServerHost{{Namespace: "other", Name: "*"}}}}
 		for i := range n {
 			servers[0].Hosts = append(servers[0].Hosts, ServerHost{Namespace: "shop", Name: HostName(fmt.Sprintf(format, i))})
 		}
-		return NewGateway(Key{"edge", "public"}, servers)
+		return NewGateway(Gateway{Key: Key{"edge", "public"}, Servers: servers})
 	}
-	v := &VirtualService{Key: Key{"shop", "web"}, Gateways: []GatewayRef{{Gateway: Key{"edge", "public"}}}}
+	v := &VirtualService{
+		Key: Key{"shop", "web"}, Kinds: RouteKinds{HTTP: true}, Matches: []Match{{Kind: HTTPRoute, Entry: -1}}, Gateways: []GatewayRef{{Gateway: Key{"edge", "public"}}},
+	}
 	for i := range n {
 		name := fmt.Sprintf("h%d.example.com", i)
 		v.Hosts = append(v.Hosts, Host{Written: name, Name: HostName(name)})
@@ -141,10 +162,10 @@ func TestLargeObjects(t *testing.T) {
 		object Object
 		want   int
 	}{
-		{"all served", largeMesh{served, v}, Object{VirtualService: v}, 0},
-		{"all served by patterns", largeMesh{patterns, v}, Object{VirtualService: v}, 0},
-		{"none served", largeMesh{unserved, v}, Object{VirtualService: v}, n},
-		{"all orphaned", largeMesh{unserved, v}, Object{Gateway: unserved, Replaced: served}, n},
+		{"all served", largeMesh{gateway: served, virtualService: v}, Object{VirtualService: v}, 0},
+		{"all served by patterns", largeMesh{gateway: patterns, virtualService: v}, Object{VirtualService: v}, 0},
+		{"none served", largeMesh{gateway: unserved, virtualService: v}, Object{VirtualService: v}, n},
+		{"all orphaned", largeMesh{gateway: unserved, virtualService: v}, Object{Gateway: unserved, Replaced: served}, n},
 	}
 	for _, tc := range tests {
 		t.Run(tc.reason, func(t *testing.T) {

@@ -11,4 +11,20 @@ type Mesh interface {
 	GatewaysNamed(name string) iter.Seq[*Gateway]
 	// VirtualServicesOf yields the VirtualServices that name the Gateway in spec.gateways, ordered by namespace and name.
 	VirtualServicesOf(gateway Key) iter.Seq[*VirtualService]
+	// WorkloadsSelectedBy yields the workloads whose labels hold the selector, ordered by kind, namespace and name; for an
+	// empty selector, those that are known to be gateways.
+	WorkloadsSelectedBy(selector map[string]string) iter.Seq[*Workload]
+	// Routers says whether any workload is known to be a gateway.
+	Routers() bool
+	// GatewaysSelecting yields the Gateways whose selector is held by the labels, those without a selector included, in no
+	// particular order.
+	GatewaysSelecting(labels map[string]string) iter.Seq[*Gateway]
+	// GatewaysWithin yields the Gateways whose selector holds the given one, equal ones included, in no particular order.
+	GatewaysWithin(selector map[string]string) iter.Seq[*Gateway]
+	// ServicesSelecting yields the Services of the namespace whose selector is held by the labels, in no particular order.
+	ServicesSelecting(namespace string, labels map[string]string) iter.Seq[*Service]
+	// Services yields every Service, ordered by namespace and name.
+	Services() iter.Seq[*Service]
+	// Settings returns the mesh-wide settings.
+	Settings() Settings
 }

@@ -3,10 +3,19 @@ package policy
 // Kind is the kind of an object that a rule judges or names.
 type Kind string
 
-// The kinds that the rules know. All are kinds of the API group networking.istio.io.
+// The kinds that the rules judge. Both are of the API group networking.istio.io.
 const (
 	KindGateway        Kind = "Gateway"
 	KindVirtualService Kind = "VirtualService"
+)
+
+// The kinds that the rules read besides: what Gateways run on, and what leads to it.
+const (
+	KindService     Kind = "Service"
+	KindDeployment  Kind = "Deployment"
+	KindDaemonSet   Kind = "DaemonSet"
+	KindStatefulSet Kind = "StatefulSet"
+	KindPod         Kind = "Pod"
 )
 
 // Key names a namespaced object of a known kind.
@@ -30,7 +39,7 @@ func (r Ref) String() string {
 	return string(r.Kind) + " " + r.Key.String()
 }
 
-// Resource is a parsed object of the mesh: a *Gateway or a *VirtualService.
+// Resource is a parsed object of the mesh: a *Gateway, *VirtualService, *Workload or *Service.
 type Resource interface {
 	Ref() Ref
 }
@@ -44,6 +53,9 @@ type Object struct {
 	// Replaced is the Gateway as it was before the change under judgement. It is nil on creation, and when a stored
 	// object is judged as it stands.
 	Replaced *Gateway
+	// Standing is set when a stored object is judged as it stands. Of what two objects have against each other, it is then
+	// told what it is at fault for; of a change, what it does to others as well.
+	Standing bool
 }
 
 // Ref names the object. It is the zero Ref for an empty Object.

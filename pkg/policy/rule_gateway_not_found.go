@@ -9,7 +9,7 @@ import (
 MW101: every gateway that a VirtualService names exists.
 
 Reads:  VirtualService spec.gateways; Gateways by name
-Passes: the reserved name "mesh"; delegates; the gateways that only a route's match names (MW106)
+Passes: the reserved name "mesh"; Gateways that istiod makes of those of the Gateway API, which are no objects; delegates; the gateways that only a route's match names (MW106)
 Source: Istio's resolveGatewayName (pilot/pkg/model/config.go): "name", "namespace/name" and "name.namespace[.svc...]"
 */
 func gatewayNotFound() Rule {

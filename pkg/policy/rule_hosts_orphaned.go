@@ -1,12 +1,17 @@
 package policy
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
 
 /*
 MW207: a change of a Gateway leaves no host of a VirtualService unserved that was served before.
 
-Reads:  the Gateway before and after the change; the VirtualServices that name it; the other Gateways that these name
-Passes: hosts that no server carried before the change either; hosts that another named gateway, or the mesh, serves
+Reads:  the Gateway before and after the change; the VirtualServices that name it; the other Gateways that these name; what
+decides whether a host is served, as in MW102, MW103, MW114 and MW104
+Passes: hosts that were not served before the change either; hosts that another named gateway, or the mesh, serves
 Warns:  on deletion, where a denial could keep a namespace from being removed
 */
 func hostsOrphaned() Rule {
@@ -32,9 +37,13 @@ func hostsOrphaned() Rule {
 					continue
 				}
 				f.Related = dependencies(v, o.Replaced.Key)
+				if o.Gateway != nil && !maps.Equal(o.Gateway.Selector, o.Replaced.Selector) {
+					f.Related = append(f.Related, groundsOf(m, o.Gateway)...)
+				}
 				for _, h := range lost {
 					f.Host = string(h.Name)
-					f.Message = fmt.Sprintf("%s uses host %q, which no gateway that it names would carry any more", v.Ref(), h.Written)
+					f.Message = fmt.Sprintf("%s uses host %q, which no gateway that it names would serve any more%s",
+						v.Ref(), h.Written, whyOrphaned(m, o.Gateway, v, h))
 					found = append(found, f)
 				}
 			}
@@ -43,20 +52,34 @@ func hostsOrphaned() Rule {
 	}
 }
 
-// orphans returns the hosts of v that the Gateway carried before and that nothing carries in m.
+// whyOrphaned says why the Gateway does not serve the host where it still has a server for it.
+func whyOrphaned(m Mesh, g *Gateway, v *VirtualService, h Host) string {
+	if g == nil {
+		return ""
+	}
+	e := evaluationOf(m)
+	p := pass(e, g, e.placements(g), v, h)
+	if _, dropped := droppedFor(g, h, v.Namespace); !dropped && p.stage == notCarried {
+		return ""
+	}
+	return ": " + whyUnserved(m, g, v, h, p)
+}
+
+// orphans returns the hosts of v that the Gateway served before and that nothing serves in m.
 func orphans(m Mesh, before *Gateway, v *VirtualService) []Host {
-	if v.bindsToMesh() {
+	if v.bindsToMesh() || slices.ContainsFunc(v.Gateways, GatewayRef.openEnded) {
 		return nil
 	}
+	e := evaluationOf(m)
 	var lost []Host
 	gateways := gatewaysOf(m, v)
 hosts:
 	for _, h := range v.Hosts {
-		if !before.Carries(h.Name, v.Namespace) {
+		if !pass(e, before, e.placements(before), v, h).counts() {
 			continue
 		}
 		for _, g := range gateways {
-			if g.Carries(h.Name, v.Namespace) {
+			if pass(e, g, e.placements(g), v, h).counts() {
 				continue hosts
 			}
 		}

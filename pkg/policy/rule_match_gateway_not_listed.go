@@ -21,7 +21,7 @@ func matchGatewayNotListed() Rule {
 		Action: Deny,
 		Check: func(_ Mesh, o Object) []Finding {
 			v := o.VirtualService
-			if len(v.Hosts) == 0 || len(v.RouteGateways) == 0 {
+			if len(v.Hosts) == 0 {
 				return nil
 			}
 			bound := map[target]bool{{mesh: true}: v.bindsToMesh()}
@@ -29,19 +29,21 @@ func matchGatewayNotListed() Rule {
 				bound[ref.target()] = true
 			}
 			var found []Finding
-			for _, ref := range v.RouteGateways {
-				if bound[ref.target()] {
-					continue
+			for _, match := range v.Matches {
+				for i, ref := range match.Gateways {
+					if bound[ref.target()] {
+						continue
+					}
+					f := Finding{
+						Path:    fmt.Sprintf("%s.gateways[%d]", match.Path(), i),
+						Message: fmt.Sprintf("the match names gateway %q, which spec.gateways does not: the VirtualService is not bound to it, so the entry has no effect", ref.Written),
+						Gateway: ref.Gateway.String(),
+					}
+					if ref.Mesh {
+						f.Gateway = "mesh"
+					}
+					found = append(found, f)
 				}
-				f := Finding{
-					Path:    ref.Path,
-					Message: fmt.Sprintf("the match names gateway %q, which spec.gateways does not: the VirtualService is not bound to it, so the entry has no effect", ref.Written),
-					Gateway: ref.Gateway.String(),
-				}
-				if ref.Mesh {
-					f.Gateway = "mesh"
-				}
-				found = append(found, f)
 			}
 			return found
 		},

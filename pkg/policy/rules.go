@@ -5,8 +5,18 @@ func Rules() []Rule {
 	return []Rule{
 		gatewayNotFound(),
 		hostNotServed(),
+		routeKindNotServed(),
+		notExportedToWorkloads(),
 		gatewayServesNothing(),
 		matchGatewayNotListed(),
+		sniOutsideGateway(),
+		noRouteForHost(),
+		tlsHostTaken(),
+		portConflict(),
+		duplicateFilterChain(),
+		anyHostNotAlone(),
+		workloadNotFound(),
+		portNotExposed(),
 		hostsOrphaned(),
 	}
 }

@@ -110,7 +110,7 @@ func TestUnparsable(t *testing.T) {
 
 func TestObjectRef(t *testing.T) {
 	key := policy.Key{Namespace: "edge", Name: "public"}
-	g := policy.NewGateway(key, nil)
+	g := policy.NewGateway(policy.Gateway{Key: key})
 	tests := []struct {
 		reason string
 		object policy.Object

@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/spf13/pflag"
 
+	"github.com/meshwarden/meshwarden/pkg/istio"
 	"github.com/meshwarden/meshwarden/pkg/policy"
 )
 
@@ -56,11 +58,14 @@ func TestValidate(t *testing.T) {
 		{"every option at once", []string{
 			"--bind-address=9443", "--health-address=nowhere", "--metrics-address=:port", "--enforcement=block", "--backfill=some",
 			"--rule-action=MW101=block,MW999=warn,MW998=warn", "--overridable=MW207,MW997", "--cluster-domain=Cluster.Local",
+			"--istio-namespace=", "--root-namespace=Root", "--default-export-to=.,Shop", "--scope-gateways=maybe",
 			"--deadline=0s", "--drain-delay=-1s", "--log-level=loud", "--log-format=xml",
 		}, []string{
 			"--bind-address: ", "--health-address: ", "--metrics-address: ", `--enforcement: unknown action "block": use audit, warn or deny`,
 			`--rule-action: unknown action "block": use audit, warn or deny`, `--rule-action: no rule "MW998": the rules are MW101, `,
-			`--rule-action: no rule "MW999": the rules are MW101, `, `--overridable: no rule "MW997"`, "--backfill: ", "--cluster-domain: ",
+			`--rule-action: no rule "MW999": the rules are MW101, `, `--overridable: no rule "MW997"`, "--backfill: ",
+			`--istio-namespace: "" is no name`, "--cluster-domain: ", `--root-namespace: "Root" is no name`, `--default-export-to: "Shop" is no name`,
+			"--scope-gateways: must be true, false or auto",
 			"--deadline: must be above zero", "--drain-delay: must not be below zero", `--log-format: unknown format "xml": use json or console`,
 			`--log-level: unrecognized level: "loud": use debug, info, warn or error`,
 		}},
@@ -105,6 +110,39 @@ func TestValidateActions(t *testing.T) {
 		if got[id] != action {
 			t.Errorf("%s is %s instead of %s", id, got[id], action)
 		}
+	}
+}
+
+// TestMeshSettings: what is not given is left to be read.
+func TestMeshSettings(t *testing.T) {
+	yes, no := true, false
+	tests := []struct {
+		reason string
+		args   []string
+		want   istio.MeshSettings
+	}{
+		{"nothing given", nil, istio.MeshSettings{}},
+		{"nothing given in so many words", []string{"--cluster-domain=", "--default-export-to=", "--scope-gateways=auto", "--root-namespace="}, istio.MeshSettings{}},
+		{"a domain", []string{"--cluster-domain=k8s.example.com"}, istio.MeshSettings{ClusterDomain: "k8s.example.com"}},
+		{"the own namespace and another one", []string{"--default-export-to=.,edge"}, istio.MeshSettings{DefaultExportTo: []string{".", "edge"}}},
+		{"every namespace, whatever the mesh says", []string{"--default-export-to=*"}, istio.MeshSettings{DefaultExportTo: []string{"*"}}},
+		{"scoped", []string{"--scope-gateways=true"}, istio.MeshSettings{ScopeGateways: &yes}},
+		{"not scoped, whatever istiod is told", []string{"--scope-gateways=false"}, istio.MeshSettings{ScopeGateways: &no}},
+		{"a root namespace", []string{"--root-namespace=istio-config"}, istio.MeshSettings{RootNamespace: "istio-config"}},
+	}
+	for _, tc := range tests {
+		t.Run(tc.reason, func(t *testing.T) {
+			s, err := parse(t, tc.args...).validate()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, s.mesh, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("settings (-want +got):\n%s", diff)
+			}
+			if s.IstioNamespace != "istio-system" {
+				t.Errorf("they are read in %q", s.IstioNamespace)
+			}
+		})
 	}
 }
 

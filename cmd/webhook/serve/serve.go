@@ -27,7 +27,6 @@ import (
 	"github.com/meshwarden/meshwarden/pkg/admission"
 	"github.com/meshwarden/meshwarden/pkg/audit"
 	"github.com/meshwarden/meshwarden/pkg/informer"
-	"github.com/meshwarden/meshwarden/pkg/istio"
 	"github.com/meshwarden/meshwarden/pkg/mesh"
 	"github.com/meshwarden/meshwarden/pkg/onboarding"
 	"github.com/meshwarden/meshwarden/pkg/policy"
@@ -117,9 +116,8 @@ func wire(ctx context.Context, mgr manager.Manager, s settings, cert *certificat
 	if err != nil {
 		return err
 	}
-	translator := istio.Translator{ClusterDomain: s.ClusterDomain}
 	cluster, err := informer.New(informer.Options{
-		Config: mgr.GetConfig(), Model: model, Translator: translator, Reader: mgr.GetAPIReader(),
+		Config: mgr.GetConfig(), Model: model, IstioNamespace: s.IstioNamespace, Given: s.mesh, Reader: mgr.GetAPIReader(),
 		Registerer: metrics.Registry, Clock: clock.RealClock{}, Log: log.WithName("informer"),
 	})
 	if err != nil {
@@ -144,7 +142,7 @@ func wire(ctx context.Context, mgr manager.Manager, s settings, cert *certificat
 	server := mgr.GetWebhookServer()
 	server.Register(admission.NamespacePath, &webhook.Admission{Handler: admission.NewNamespaceHandler(s.excluded, admissionMetrics.AnsweredNamespace)})
 	server.Register(admission.ValidatePath, &webhook.Admission{Handler: admission.NewValidator(admission.Options{
-		Model: model, Cluster: cluster, Translator: translator, Rules: s.rules, Enforcement: policy.Action(s.Enforcement),
+		Model: model, Cluster: cluster, Rules: s.rules, Enforcement: policy.Action(s.Enforcement),
 		Overridable: s.Overridable, Deadline: s.Deadline, Recorder: recorder, Metrics: admissionMetrics,
 		Clock: clock.RealClock{}, Log: log.WithName("admission"),
 	})})
