@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -10,14 +11,23 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/meshwarden/meshwarden/cmd/webhook/check"
 	"github.com/meshwarden/meshwarden/cmd/webhook/serve"
 )
 
 func main() {
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, "webhook:", err)
-		os.Exit(1)
+	err := run()
+	if err == nil {
+		return
 	}
+	code := 1
+	if exit := new(check.ExitError); errors.As(err, &exit) {
+		code = exit.Code
+	}
+	if message := err.Error(); message != "" {
+		fmt.Fprintln(os.Stderr, "webhook:", message)
+	}
+	os.Exit(code)
 }
 
 func run() error {
@@ -29,6 +39,6 @@ func run() error {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serve.NewCommand())
+	root.AddCommand(serve.NewCommand(), check.NewCommand())
 	return root.ExecuteContext(ctx)
 }
