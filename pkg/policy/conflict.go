@@ -52,30 +52,72 @@ func conflicts(m Mesh, o Object) []lostServer {
 
 // arenas returns the workloads on which the Gateway meets others: the known ones that it selects and, for it and each
 // Gateway that selects no known one, a workload with just the labels that are asked for, as far as the Gateway would select
-// it, too.
+// it, too. Such a workload is assumed where the Gateway is that asks for it.
 func arenas(m Mesh, g *Gateway) []*Workload {
 	workloads := workloadsOf(m, g)
-	known := len(workloads)
+	for _, d := range demands(m, g, len(workloads) > 0) {
+		if d.met {
+			continue
+		}
+		slices.Sort(d.namespaces)
+		first := assumed(d.namespaces[0], d.selector)
+		workloads = append(workloads, first)
+		// Thousands of Gateways with one selector may stand in as many namespaces.
+		if others := slices.Compact(d.namespaces)[1:]; len(others) > 0 && namespaceMatters(m, g, first) {
+			for _, namespace := range others {
+				workloads = append(workloads, assumed(namespace, d.selector))
+			}
+		}
+	}
+	return workloads
+}
+
+// demand is a selector, the namespaces of the Gateways that have it, and whether a known workload meets it.
+type demand struct {
+	selector   map[string]string
+	namespaces []string
+	met        bool
+}
+
+// demands returns the selectors of the Gateways that select no more than the given one does. known says whether its own is
+// met.
+func demands(m Mesh, g *Gateway, known bool) []*demand {
+	own := &demand{selector: g.Selector, met: known}
+	found := []*demand{own}
 	scoped := m.Settings().ScopeGateways
 	for other := range m.GatewaysWithin(g.Selector) {
 		if scoped && other.Namespace != g.Namespace || unreadable(other) {
 			continue
 		}
-		// Most Gateways share one selector; what is known of it need not be asked for again.
-		if alike := maps.Equal(other.Selector, g.Selector); alike && known > 0 || !alike && len(workloadsOf(m, other)) > 0 {
-			continue
+		i := slices.IndexFunc(found, func(d *demand) bool { return maps.Equal(d.selector, other.Selector) })
+		if i < 0 {
+			i = len(found)
+			found = append(found, &demand{selector: other.Selector, met: len(workloadsOf(m, other)) > 0})
 		}
-		w := assumed(other)
-		if !slices.ContainsFunc(workloads[known:], func(there *Workload) bool {
-			return maps.Equal(there.Labels, w.Labels) && there.Reference.Namespace == w.Reference.Namespace
-		}) {
-			workloads = append(workloads, w)
-		}
+		found[i].namespaces = append(found[i].namespaces, other.Namespace)
 	}
-	slices.SortFunc(workloads[known:], func(a, b *Workload) int {
-		return cmp.Or(cmp.Compare(a.Reference.Namespace, b.Reference.Namespace), cmp.Compare(fmt.Sprint(a.Labels), fmt.Sprint(b.Labels)))
+	if len(own.namespaces) == 0 {
+		own.namespaces = []string{g.Namespace}
+	}
+	slices.SortFunc(found, func(a, b *demand) int { return cmp.Compare(fmt.Sprint(a.selector), fmt.Sprint(b.selector)) })
+	return found
+}
+
+// namespaceMatters says whether it makes a difference to the Gateway in which namespace the workload runs: a filter chain may
+// depend on a VirtualService that not every namespace sees.
+func namespaceMatters(m Mesh, g *Gateway, w *Workload) bool {
+	settings := m.Settings()
+	return slices.ContainsFunc(append(rivalsOn(m, g, w), g), func(o *Gateway) bool {
+		if !slices.ContainsFunc(o.Servers, func(s Server) bool { return s.takes() == TLSRoute || s.takes() == TCPRoute }) {
+			return false
+		}
+		for v := range m.VirtualServicesOf(o.Key) {
+			if exports, _ := v.exports(settings); !slices.Contains(exports, exportedEverywhere) {
+				return true
+			}
+		}
+		return false
 	})
-	return workloads
 }
 
 // lossesOf returns what the Gateway's own servers lose on the workload.

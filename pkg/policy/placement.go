@@ -28,7 +28,7 @@ func placements(m Mesh, g *Gateway) []placement {
 		placed = append(placed, placement{workload: w, known: true, live: live(m, g, w)})
 	}
 	if len(placed) == 0 {
-		w := assumed(g)
+		w := assumed(g.Namespace, g.Selector)
 		placed = append(placed, placement{workload: w, live: live(m, g, w)})
 	}
 	return placed
@@ -46,9 +46,10 @@ func workloadsOf(m Mesh, g *Gateway) []*Workload {
 	return workloads
 }
 
-// assumed is the workload that a Gateway is judged on where none is known.
-func assumed(g *Gateway) *Workload {
-	return &Workload{Reference: Ref{Key: Key{Namespace: g.Namespace}}, Labels: g.Selector, Router: true}
+// assumed is the workload that a Gateway is judged on where none is known: it runs where the Gateway is, and its labels are
+// those that are asked for.
+func assumed(namespace string, labels map[string]string) *Workload {
+	return &Workload{Reference: Ref{Key: Key{Namespace: namespace}}, Labels: labels, Router: true}
 }
 
 // assumedOnly says whether the workload is one that assumed has made up.

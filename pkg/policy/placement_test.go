@@ -63,7 +63,7 @@ func TestResolve(t *testing.T) {
 			if got := p.resolve(443); got != tc.want {
 				t.Errorf("port 443 leads to %d, want %d", got, tc.want)
 			}
-			if got := portsOf(servicesOnly{services: tc.services}, assumed(&Gateway{})).resolve(443); got != 443 {
+			if got := portsOf(servicesOnly{services: tc.services}, assumed("", nil)).resolve(443); got != 443 {
 				t.Errorf("on a workload that is assumed, port 443 leads to %d", got)
 			}
 		})

@@ -91,7 +91,7 @@ func TestMatchTakesWorkload(t *testing.T) {
 		{"another namespace", Match{SourceNamespace: "shop"}, ingress, false},
 		{"its labels in another namespace", Match{SourceLabels: labels("ingress"), SourceNamespace: "shop"}, ingress, false},
 		{"beside gateways nothing is asked", Match{Gateways: []GatewayRef{{}}, SourceLabels: labels("egress"), SourceNamespace: "shop"}, ingress, true},
-		{"of a workload that is assumed nothing is known", Match{SourceLabels: labels("egress"), SourceNamespace: "shop"}, assumed(&Gateway{}), true},
+		{"of a workload that is assumed nothing is known", Match{SourceLabels: labels("egress"), SourceNamespace: "shop"}, assumed("", nil), true},
 	}
 	for _, tc := range tests {
 		t.Run(tc.reason, func(t *testing.T) {
