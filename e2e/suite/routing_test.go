@@ -104,8 +104,8 @@ func testDenials(t *testing.T, e *environment) {
 		},
 		{
 			name: "MW106", reason: "a match for a gateway that the VirtualService does not bind to",
-			text: strings.Replace(virtualService("shop", "v", "shop.example.com", "gw"), "- route:", "- match: [{gateways: [other]}]\n    route:", 1),
-			want: []string{"spec.http[0].match[0].gateways[0]", "MW106"},
+			text: virtualService("shop", "v", "shop.example.com", "gw") + "  - match: [{gateways: [other]}]\n    route:\n    - destination: {host: web}\n",
+			want: []string{"spec.http[1].match[0].gateways[0]", "MW106"},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
