@@ -32,6 +32,14 @@ test-e2e: ## Run the tests on a real etcd and kube-apiserver
 	@cd e2e && go run ./cmd/build controlplane controlplane-small webhook webhook-race
 	cd e2e && go test -p 1 -timeout 40m ./...
 
+CASES ?= 50000
+SEED ?= $(shell date +%s)
+
+.PHONY: conformance
+conformance: ## Hold the rules to Istio's own generator on CASES random meshes of each kind, made up from SEED
+	cd e2e && GOGC=400 go test ./conformance -count 1 -timeout 0 -v -run '^(TestAlignment|TestConflicts)$$' \
+		-args -conformance.cases $(CASES) -conformance.seed $(SEED)
+
 .PHONY: bench
 bench: ## Measure one decision at 100, 10,000 and 100,000 stored objects, and what an object costs in memory
 	go test -run '^$$' -bench . -benchmem ./pkg/...
@@ -41,6 +49,7 @@ fuzz: ## Fuzz the parsers, a minute each
 	@set -e; for target in FuzzParseServerHost FuzzResolveGateway FuzzTranslateVirtualService FuzzTranslateGateway; do \
 		go test ./pkg/istio -run '^$$' -fuzz "^$$target$$" -fuzztime 60s; done
 	go test ./pkg/admission -run '^$$' -fuzz '^FuzzHandle$$' -fuzztime 60s
+	go test ./pkg/check -run '^$$' -fuzz '^FuzzLoad$$' -fuzztime 60s
 
 .PHONY: generate
 generate: ## Write docs/rules.md and manifests/base/webhooks.yaml anew
