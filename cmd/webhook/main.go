@@ -2,12 +2,9 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -31,8 +28,6 @@ func main() {
 }
 
 func run() error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	root := &cobra.Command{
 		Use:           "webhook",
 		Short:         "Meshwarden keeps the routing of an Istio mesh honest and onboards its namespaces.",
@@ -40,5 +35,5 @@ func run() error {
 		SilenceErrors: true,
 	}
 	root.AddCommand(serve.NewCommand(), check.NewCommand())
-	return root.ExecuteContext(ctx)
+	return root.Execute()
 }

@@ -4,6 +4,9 @@ package serve
 
 import (
 	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/go-logr/zapr"
 	"github.com/spf13/cobra"
@@ -39,7 +42,10 @@ objects. The defaults are for a pod in a cluster.`,
 			klog.SetLogger(zapr.NewLogger(log))
 			// The standard library's servers tell of failed handshakes through its own logger.
 			defer zap.RedirectStdLog(log)()
-			return run(c.Context(), s, zapr.NewLogger(log))
+			// Whoever asks for an end gets it after the requests in flight are answered.
+			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return run(ctx, s, zapr.NewLogger(log))
 		},
 	}
 	for _, s := range o.sections() {
