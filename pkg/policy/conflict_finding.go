@@ -83,7 +83,7 @@ func (l lostServer) through() string {
 	}
 	var names []string
 	for _, v := range l.routes {
-		names = append(names, v.Key.String())
+		names = append(names, v.String())
 	}
 	return ", by routes of VirtualService " + strings.Join(names, " and ")
 }
