@@ -105,9 +105,9 @@ func TestMeshSettings(t *testing.T) {
 	}{
 		{"nothing", func(*options) {}, nil, nil, ""},
 		{"everything", func(o *options) {
-			o.defaultExportTo, o.scopeGateways, o.clusterDomain = []string{".", "shop"}, "true", "corp.example"
+			o.mesh.DefaultExportTo, o.mesh.ScopeGateways, o.mesh.ClusterDomain = []string{".", "shop"}, "true", "corp.example"
 		}, []string{".", "shop"}, &yes, "corp.example"},
-		{"no scope, whatever istiod says", func(o *options) { o.scopeGateways = "false" }, nil, &no, ""},
+		{"no scope, whatever istiod says", func(o *options) { o.mesh.ScopeGateways = "false" }, nil, &no, ""},
 	}
 	for _, tc := range tests {
 		t.Run(tc.reason, func(t *testing.T) {

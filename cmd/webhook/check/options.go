@@ -6,13 +6,11 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/spf13/pflag"
-	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/meshwarden/meshwarden/cmd/webhook/meshflags"
 	"github.com/meshwarden/meshwarden/pkg/check"
-	"github.com/meshwarden/meshwarden/pkg/istio"
 	"github.com/meshwarden/meshwarden/pkg/policy"
 )
 
@@ -23,18 +21,13 @@ type options struct {
 
 	ruleActions map[string]string
 
-	namespace      string
-	istioNamespace string
-
-	clusterDomain   string
-	rootNamespace   string
-	defaultExportTo []string
-	scopeGateways   string
+	namespace string
+	mesh      meshflags.Mesh
 }
 
 func newOptions() *options {
 	return &options{
-		output: string(check.Text), failOn: string(policy.Deny), namespace: "default", istioNamespace: "istio-system", scopeGateways: scopeAuto,
+		output: string(check.Text), failOn: string(policy.Deny), namespace: "default", mesh: meshflags.Default(),
 	}
 }
 
@@ -61,16 +54,8 @@ func (o *options) sections() []section {
 		group("Input", func(f *pflag.FlagSet) {
 			f.StringVar(&o.namespace, "namespace", o.namespace, "the `namespace` of objects that name none")
 		}),
-		group("Mesh", o.meshFlags),
+		group("Mesh", o.mesh.AddTo),
 	}
-}
-
-func (o *options) meshFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.istioNamespace, "istio-namespace", o.istioNamespace, "the `namespace` of istiod and its ConfigMap, which the mesh's settings are read from if they are in the input; the options below come first")
-	f.StringVar(&o.clusterDomain, "cluster-domain", o.clusterDomain, "the `domain` in which short host names end; empty means istiod's --domain, or cluster.local")
-	f.StringSliceVar(&o.defaultExportTo, "default-export-to", o.defaultExportTo, "the `namespaces` that see a VirtualService without exportTo, where . is its own and * is every one; empty means the mesh's defaultVirtualServiceExportTo")
-	f.StringVar(&o.scopeGateways, "scope-gateways", o.scopeGateways, "`whether` Gateways select workloads of their own namespace only: true, false, or auto for istiod's PILOT_SCOPE_GATEWAY_TO_NAMESPACE")
-	f.StringVar(&o.rootNamespace, "root-namespace", o.rootNamespace, "the `namespace` whose configuration counts for the whole mesh; empty means the mesh's rootNamespace")
 }
 
 // printSections writes the options for people.
@@ -95,7 +80,7 @@ func (o *options) validate() (settings, error) {
 			faults = append(faults, fmt.Errorf("--%s: %w", option, err))
 		}
 	}
-	s := settings{check: check.Options{Namespace: o.namespace, IstioNamespace: o.istioNamespace}}
+	s := settings{check: check.Options{Namespace: o.namespace, IstioNamespace: o.mesh.IstioNamespace}}
 	var err error
 	s.format, err = check.ParseFormat(o.output)
 	fault("output", err)
@@ -110,43 +95,7 @@ func (o *options) validate() (settings, error) {
 	}
 	s.check.Rules, err = policy.Configure(policy.Rules(), policy.Deny, actions)
 	fault("rule-action", err)
-	fault("namespace", namespaceName(o.namespace))
-	s.check.Mesh = o.meshSettings(fault)
+	fault("namespace", meshflags.NamespaceName(o.namespace))
+	s.check.Mesh = o.mesh.Settings(fault)
 	return s, errors.Join(faults...)
-}
-
-// scopeAuto leaves it to istiod whether Gateways are scoped.
-const scopeAuto = "auto"
-
-// meshSettings returns what the options say of the mesh. What they leave to be read is empty.
-func (o *options) meshSettings(fault func(option string, err error)) istio.MeshSettings {
-	given := istio.MeshSettings{ClusterDomain: o.clusterDomain, RootNamespace: o.rootNamespace}
-	fault("istio-namespace", namespaceName(o.istioNamespace))
-	if problems := validation.IsDNS1123Subdomain(o.clusterDomain); o.clusterDomain != "" && len(problems) > 0 {
-		fault("cluster-domain", errors.New(strings.Join(problems, "; ")))
-	}
-	for _, namespace := range o.defaultExportTo {
-		if namespace != "." && namespace != "*" {
-			fault("default-export-to", namespaceName(namespace))
-		}
-		given.DefaultExportTo = append(given.DefaultExportTo, namespace)
-	}
-	switch o.scopeGateways {
-	case scopeAuto:
-	case "true", "false":
-		given.ScopeGateways = new(o.scopeGateways == "true")
-	default:
-		fault("scope-gateways", fmt.Errorf("must be true, false or %s", scopeAuto))
-	}
-	if o.rootNamespace != "" {
-		fault("root-namespace", namespaceName(o.rootNamespace))
-	}
-	return given
-}
-
-func namespaceName(name string) error {
-	if problems := validation.IsDNS1123Label(name); len(problems) > 0 {
-		return fmt.Errorf("%q is no name of a namespace: %s", name, strings.Join(problems, "; "))
-	}
-	return nil
 }

@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
-	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/meshwarden/meshwarden/cmd/webhook/meshflags"
 	"github.com/meshwarden/meshwarden/pkg/istio"
 	"github.com/meshwarden/meshwarden/pkg/policy"
 )
@@ -36,11 +36,7 @@ type Options struct {
 	Backfill          string
 	ExcludeNamespaces []string
 
-	IstioNamespace  string
-	ClusterDomain   string
-	DefaultExportTo []string
-	ScopeGateways   string
-	RootNamespace   string
+	meshflags.Mesh
 
 	Kubeconfig           string
 	Namespace            string
@@ -64,8 +60,7 @@ func NewOptions() *Options {
 		Overridable:          []string{"MW207"},
 		Backfill:             string(policy.BackfillMissed),
 		ExcludeNamespaces:    []string{"istio-system", "istio-operator", "cert-manager"},
-		IstioNamespace:       "istio-system",
-		ScopeGateways:        scopeAuto,
+		Mesh:                 meshflags.Default(),
 		LeaderElect:          true,
 		WebhookConfiguration: "meshwarden",
 		LogLevel:             "info",
@@ -101,7 +96,7 @@ func (o *Options) sections() []section {
 			f.StringVar(&o.Backfill, "backfill", o.Backfill, "which namespaces that the webhook did not see get label and mark afterwards: missed (younger than Meshwarden), all or none")
 			f.StringSliceVar(&o.ExcludeNamespaces, "exclude-namespaces", o.ExcludeNamespaces, "`namespaces` left alone, besides Kubernetes' and Meshwarden's own")
 		}),
-		group("Mesh", o.meshFlags),
+		group("Mesh", o.AddTo),
 		group("Cluster", func(f *pflag.FlagSet) {
 			f.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "a kubeconfig `file`; empty means the service account of the pod")
 			f.StringVar(&o.Namespace, "namespace", o.Namespace, "Meshwarden's own `namespace`; empty means the pod's, or meshwarden outside a cluster")
@@ -123,14 +118,6 @@ func (o *Options) servingFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.MetricsAddress, "metrics-address", o.MetricsAddress, "the `address` of /metrics; 0 turns it off")
 	f.DurationVar(&o.Deadline, "deadline", o.Deadline, "how long an answer may take; keep it below the webhooks' timeoutSeconds")
 	f.DurationVar(&o.DrainDelay, "drain-delay", o.DrainDelay, "how long to go on serving after SIGTERM, while others learn that this replica is not ready")
-}
-
-func (o *Options) meshFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.IstioNamespace, "istio-namespace", o.IstioNamespace, "the `namespace` of istiod and its ConfigMap, which the mesh's settings are read from; the options below come first")
-	f.StringVar(&o.ClusterDomain, "cluster-domain", o.ClusterDomain, "the `domain` in which short host names end; empty means istiod's --domain, or cluster.local")
-	f.StringSliceVar(&o.DefaultExportTo, "default-export-to", o.DefaultExportTo, "the `namespaces` that see a VirtualService without exportTo, where . is its own and * is every one; empty means the mesh's defaultVirtualServiceExportTo")
-	f.StringVar(&o.ScopeGateways, "scope-gateways", o.ScopeGateways, "`whether` Gateways select workloads of their own namespace only: true, false, or auto for istiod's PILOT_SCOPE_GATEWAY_TO_NAMESPACE")
-	f.StringVar(&o.RootNamespace, "root-namespace", o.RootNamespace, "the `namespace` whose configuration counts for the whole mesh; empty means the mesh's rootNamespace")
 }
 
 // printSections writes the options for people.
@@ -181,7 +168,7 @@ func (o *Options) validate() (settings, error) {
 	}
 	s.backfill, err = policy.ParseBackfill(o.Backfill)
 	fault("backfill", err)
-	s.mesh = o.meshSettings(fault)
+	s.mesh = o.Settings(fault)
 	if o.CertDir == "" {
 		fault("cert-dir", errors.New("must name a folder"))
 	}
@@ -198,51 +185,13 @@ func (o *Options) validate() (settings, error) {
 	if o.Namespace == "" {
 		o.Namespace = podNamespace()
 	}
-	fault("namespace", namespaceName(o.Namespace))
+	fault("namespace", meshflags.NamespaceName(o.Namespace))
 	for _, name := range o.ExcludeNamespaces {
 		// A name that no namespace can have excludes nothing, and nobody would notice.
-		fault("exclude-namespaces", namespaceName(name))
+		fault("exclude-namespaces", meshflags.NamespaceName(name))
 	}
 	s.excluded = policy.NewExclusions(o.Namespace, o.ExcludeNamespaces...)
 	return s, errors.Join(faults...)
-}
-
-// scopeAuto leaves it to istiod whether Gateways are scoped.
-const scopeAuto = "auto"
-
-// meshSettings returns what the options say of the mesh. What they leave to be read is empty.
-func (o *Options) meshSettings(fault func(option string, err error)) istio.MeshSettings {
-	fault("istio-namespace", namespaceName(o.IstioNamespace))
-	given := istio.MeshSettings{ClusterDomain: o.ClusterDomain, RootNamespace: o.RootNamespace}
-	if o.ClusterDomain != "" {
-		if problems := validation.IsDNS1123Subdomain(o.ClusterDomain); len(problems) > 0 {
-			fault("cluster-domain", errors.New(strings.Join(problems, "; ")))
-		}
-	}
-	if o.RootNamespace != "" {
-		fault("root-namespace", namespaceName(o.RootNamespace))
-	}
-	for _, namespace := range o.DefaultExportTo {
-		if namespace != "." && namespace != "*" {
-			fault("default-export-to", namespaceName(namespace))
-		}
-		given.DefaultExportTo = append(given.DefaultExportTo, namespace)
-	}
-	switch o.ScopeGateways {
-	case scopeAuto:
-	case "true", "false":
-		given.ScopeGateways = new(o.ScopeGateways == "true")
-	default:
-		fault("scope-gateways", fmt.Errorf("must be true, false or %s", scopeAuto))
-	}
-	return given
-}
-
-func namespaceName(name string) error {
-	if problems := validation.IsDNS1123Label(name); len(problems) > 0 {
-		return fmt.Errorf("%q is no name of a namespace: %s", name, strings.Join(problems, "; "))
-	}
-	return nil
 }
 
 // ruleActions returns the actions of the rules that exist, and every fault of the others in the order of their IDs.
