@@ -79,6 +79,22 @@ func TestHandleConflicts(t *testing.T) {
 	}
 }
 
+// TestHandleCountsWhatIsKnown: what the old object has once, the new one may have once, and not twice.
+func TestHandleCountsWhatIsKnown(t *testing.T) {
+	public := gateway("infra/public", "a.example.com")
+	once := virtualService("shop/web", []string{"a.example.com"}, "infra/public").matching("infra/public", "infra/other")
+	twice := virtualService("shop/web", []string{"a.example.com"}, "infra/public").matching("infra/public", "infra/other", "infra/other")
+	w := newWorld(t)
+	w.cache(t, public, once)
+	w.store(t, public, once)
+	if got := summary(w.Handle(t.Context(), replacement(once, once.annotated("team", "shop")))); !got.Allowed {
+		t.Errorf("an edit beside it: %+v", got)
+	}
+	if got := summary(w.Handle(t.Context(), replacement(once, twice))); got.Allowed {
+		t.Errorf("the same fault once more: %+v", got)
+	}
+}
+
 // TestHandleReadsWorkloads: where a gateway runs is read again before a denial rests on it.
 func TestHandleReadsWorkloads(t *testing.T) {
 	public := ingress("infra/public", "80 HTTP", "", "*.example.com")

@@ -130,7 +130,11 @@ func (v *Validator) evaluate(world *mesh.World, c change) (verdict, error) {
 		wanted, possible := slices.Contains(allowed, f.Rule), slices.Contains(v.Overridable, f.Rule)
 		switch {
 		case f.Action != policy.Deny:
-		case known[f.Identity()], c.dryRun && len(f.Related) > 0:
+		case known[f.Identity()] > 0:
+			// What the old object has once, the new one may have once.
+			known[f.Identity()]--
+			f.Action = policy.Warn
+		case c.dryRun && len(f.Related) > 0:
 			f.Action = policy.Warn
 		case wanted && possible:
 			f.Action = policy.Warn
@@ -146,16 +150,16 @@ func (v *Validator) evaluate(world *mesh.World, c change) (verdict, error) {
 
 // knownFindings are the identities of what is to be said of the old object in the same world: an edit that has nothing to
 // do with these must pass.
-func (v *Validator) knownFindings(world *mesh.World, c change) (map[string]bool, error) {
+func (v *Validator) knownFindings(world *mesh.World, c change) (map[string]int, error) {
 	if c.before == nil || c.before.parsed == nil || c.after == nil {
 		return nil, nil
 	}
 	if err := put(world, c.ref, c.before); err != nil {
 		return nil, err
 	}
-	known := map[string]bool{}
+	known := map[string]int{}
 	for _, f := range policy.Evaluate(world, c.previous(), v.Rules) {
-		known[f.Identity()] = true
+		known[f.Identity()]++
 	}
 	return known, put(world, c.ref, c.after)
 }

@@ -1,10 +1,12 @@
 package istio
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
+	meshconfig "istio.io/api/mesh/v1alpha1"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/yaml"
 
@@ -70,6 +72,10 @@ func ParseMeshConfig(text string) (MeshSettings, error) {
 	if err := utiljson.Unmarshal(raw, &config); err != nil {
 		return MeshSettings{}, inWords("", err)
 	}
+	// Istio takes none of a configuration that it cannot read in full, and goes on with what it had.
+	if err := new(meshconfig.MeshConfig).UnmarshalJSON(raw); err != nil {
+		return MeshSettings{}, fmt.Errorf("cannot read it as Istio does: %w", err)
+	}
 	return MeshSettings{DefaultExportTo: config.DefaultExportTo, RootNamespace: config.RootNamespace}, nil
 }
 
@@ -98,13 +104,34 @@ func ParseIstiod(d *Deployment) (MeshSettings, error) {
 		scope, err := strconv.ParseBool(e.Value)
 		s.ScopeGateways = new(scope && err == nil)
 	}
-	for i, arg := range istiod.Args {
+	for i, arg := range istiod.expandedArgs() {
 		if domain, ok := strings.CutPrefix(arg, domainFlag+"="); ok {
 			s.ClusterDomain = domain
 		}
 		if arg == domainFlag && i+1 < len(istiod.Args) {
-			s.ClusterDomain = istiod.Args[i+1]
+			s.ClusterDomain = istiod.expandedArgs()[i+1]
 		}
 	}
+	if strings.Contains(s.ClusterDomain, "$(") {
+		// It comes from a variable whose value is not in the Deployment.
+		s.ClusterDomain = ""
+	}
 	return s, nil
+}
+
+// expandedArgs are the arguments with $(NAME) replaced by the values that the container's own environment states, as the
+// kubelet does it.
+func (c container) expandedArgs() []string {
+	var pairs []string
+	for _, e := range c.Env {
+		if e.Value != "" {
+			pairs = append(pairs, "$("+e.Name+")", e.Value)
+		}
+	}
+	expand := strings.NewReplacer(pairs...)
+	args := make([]string, 0, len(c.Args))
+	for _, arg := range c.Args {
+		args = append(args, expand.Replace(arg))
+	}
+	return args
 }

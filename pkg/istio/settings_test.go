@@ -42,6 +42,7 @@ func TestParseMeshConfigErrors(t *testing.T) {
 		{"text where a list is meant", "defaultVirtualServiceExportTo: .", "defaultVirtualServiceExportTo: must be a list, not a string"},
 		{"a number in the list", "defaultVirtualServiceExportTo: [1]", "defaultVirtualServiceExportTo: must be a string, not a number"},
 		{"a list where text is meant", "rootNamespace: [a]", "rootNamespace: must be a string, not a list"},
+		{"a field that no rule reads is at fault, and Istio takes none of it", "defaultVirtualServiceExportTo: [.]\nenableTracing: xx", "cannot read it as Istio does: "},
 		{"no object", "text", "must be an object, not a string"},
 		{"not YAML", "a: [", "yaml: line 1: did not find expected node content"},
 	}
@@ -68,6 +69,8 @@ func TestParseIstiod(t *testing.T) {
 		{"the domain, as the charts write it", `[{"name":"discovery","args":["discovery","--domain","example.org","--log"]}]`, istio.MeshSettings{ClusterDomain: "example.org"}},
 		{"the domain in one word", `[{"name":"discovery","args":["discovery","--domain=example.org"]}]`, istio.MeshSettings{ClusterDomain: "example.org"}},
 		{"the domain twice: the last one holds", `[{"name":"discovery","args":["--domain=a","--domain","b"]}]`, istio.MeshSettings{ClusterDomain: "b"}},
+		{"a variable, as the kubelet expands it", `[{"name":"discovery","env":[{"name":"D","value":"corp.local"}],"args":["--domain","$(D)"]}]`, istio.MeshSettings{ClusterDomain: "corp.local"}},
+		{"a variable from elsewhere is not known", `[{"name":"discovery","env":[{"name":"D"}],"args":["--domain=$(D)"]}]`, istio.MeshSettings{}},
 		{"a flag without value", `[{"name":"discovery","args":["--domain"]}]`, istio.MeshSettings{}},
 		{"a flag of another name", `[{"name":"discovery","args":["--domains","a","--domain-suffix=b"]}]`, istio.MeshSettings{}},
 		{"scoped", `[{"name":"discovery","env":[{"name":"PILOT_SCOPE_GATEWAY_TO_NAMESPACE","value":"true"}]}]`, istio.MeshSettings{ScopeGateways: new(true)}},

@@ -92,16 +92,6 @@ func (g *Gateway) serversFor(v *VirtualService) []bool {
 	return meets
 }
 
-// subset says whether all pairs of the one map are in the other one.
-func subset(pairs, of map[string]string) bool {
-	for k, v := range pairs {
-		if w, ok := of[k]; !ok || v != w {
-			return false
-		}
-	}
-	return true
-}
-
 // compareAge orders Gateways as Istio does when they compete, the winners first: Istio's configCompareByCreationTime
 // (pilot/pkg/model/config.go).
 func compareAge(a, b *Gateway) int {

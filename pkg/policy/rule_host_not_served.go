@@ -147,18 +147,22 @@ func droppedFor(g *Gateway, h Host, namespace string) (string, bool) {
 	return "", false
 }
 
-// carried lists the first hosts of a Gateway for a message.
+// carried lists the first hosts of a Gateway for a message, each once: many are on a server for HTTP and on one for HTTPS.
 func carried(g *Gateway) string {
 	const shown = 5
+	seen := make(map[ServerHost]bool, len(g.hosts.entries))
 	var hosts []string
 	for _, e := range g.hosts.entries {
-		if len(hosts) == shown {
-			return fmt.Sprintf("%s and %d more", strings.Join(hosts, ", "), len(g.hosts.entries)-shown)
+		if !seen[e] && len(hosts) < shown {
+			hosts = append(hosts, e.String())
 		}
-		hosts = append(hosts, e.String())
+		seen[e] = true
 	}
-	if len(hosts) == 0 {
+	switch more := len(seen) - len(hosts); {
+	case len(hosts) == 0:
 		return "no host"
+	case more > 0:
+		return fmt.Sprintf("%s and %d more", strings.Join(hosts, ", "), more)
 	}
 	return strings.Join(hosts, ", ")
 }

@@ -12,7 +12,7 @@ MW205: the selector of a Gateway matches a workload.
 
 Reads:  Gateway spec.selector; the labels of pod templates of Deployments, DaemonSets and StatefulSets (in files of Pods, too)
 Passes: everything while no workload is known to run as a gateway: files rarely hold any, and in a cluster a Gateway may be
-applied before its workload
+applied before its workload; a selector with a label that pods get after their template
 Source: Istio's PushContext.mergeGateways (pilot/pkg/model/push_context.go); the selector reaches across namespaces unless istiod
 is told otherwise (PILOT_SCOPE_GATEWAY_TO_NAMESPACE)
 */
@@ -26,7 +26,7 @@ func workloadNotFound() Rule {
 		Action: Warn,
 		Check: func(m Mesh, o Object) []Finding {
 			g := o.Gateway
-			if g == nil || !m.Routers() || len(workloadsOf(m, g)) > 0 {
+			if g == nil || !m.Routers() || len(workloadsOf(m, g)) > 0 || asksForAdded(g.Selector) {
 				return nil
 			}
 			f := Finding{Path: "spec.selector", Gateway: g.String()}
@@ -40,6 +40,16 @@ func workloadNotFound() Rule {
 			return []Finding{f}
 		},
 	}
+}
+
+// asksForAdded says whether a selector has a label that no pod template has.
+func asksForAdded(selector map[string]string) bool {
+	for key := range selector {
+		if addedToPods(key) {
+			return true
+		}
+	}
+	return false
 }
 
 // labelList writes labels as kubectl does.

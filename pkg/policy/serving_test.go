@@ -91,6 +91,7 @@ func TestMatchTakesWorkload(t *testing.T) {
 		{"another namespace", Match{SourceNamespace: "shop"}, ingress, false},
 		{"its labels in another namespace", Match{SourceLabels: labels("ingress"), SourceNamespace: "shop"}, ingress, false},
 		{"beside gateways nothing is asked", Match{Gateways: []GatewayRef{{}}, SourceLabels: labels("egress"), SourceNamespace: "shop"}, ingress, true},
+		{"a label that pods get besides", Match{SourceLabels: map[string]string{"topology.istio.io/cluster": "east"}}, &Workload{}, true},
 		{"of a workload that is assumed nothing is known", Match{SourceLabels: labels("egress"), SourceNamespace: "shop"}, assumed("", nil), true},
 	}
 	for _, tc := range tests {

@@ -151,7 +151,7 @@ func (m *Match) reaches(kind RouteKind, gateway Key, port uint32) bool {
 // (pilot/pkg/networking/core/route/route.go). Where match.gateways is set, nothing else is asked.
 func (m *Match) takesWorkload(w *Workload) bool {
 	return len(m.Gateways) > 0 || w.assumedOnly() ||
-		subset(m.SourceLabels, w.Labels) && (m.SourceNamespace == "" || m.SourceNamespace == w.Reference.Namespace)
+		w.mayHave(m.SourceLabels) && (m.SourceNamespace == "" || m.SourceNamespace == w.Reference.Namespace)
 }
 
 // asksForSource says whether some http match asks for something of the gateway's workloads.

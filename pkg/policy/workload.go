@@ -1,5 +1,7 @@
 package policy
 
+import "strings"
+
 // Workload is what runs pods that may be gateways: a Deployment, DaemonSet, StatefulSet, or a Pod of its own. It is never
 // changed once it is made.
 type Workload struct {
@@ -26,6 +28,33 @@ type ContainerPort struct {
 	// Protocol is TCP, UDP or SCTP.
 	Protocol string
 	Number   uint32
+}
+
+// mayHave says whether the workload's pods may have all of the labels. What is added to a pod after its template is known for
+// no template, and counts as had.
+func (w *Workload) mayHave(labels map[string]string) bool {
+	for k, v := range labels {
+		if have, ok := w.Labels[k]; ok && have != v || !ok && !addedToPods(k) {
+			return false
+		}
+	}
+	return true
+}
+
+// addedToPods says whether a label is one that pods, or Istio's proxies, get besides those of their template: Istio's
+// AugmentLabels (pkg/config/labels) and its injection templates, and Kubernetes' controllers.
+func addedToPods(key string) bool {
+	for _, prefix := range []string{"topology.istio.io/", "topology.kubernetes.io/", "service.istio.io/canonical-"} {
+		if strings.HasPrefix(key, prefix) {
+			return true
+		}
+	}
+	switch key {
+	case "kubernetes.io/hostname", "security.istio.io/tlsMode", "pod-template-hash", "controller-revision-hash",
+		"pod-template-generation", "statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index":
+		return true
+	}
+	return false
 }
 
 // Ref names the workload.
