@@ -30,6 +30,7 @@ func examples() map[string][]string {
 		"MW205": {"other_value"},
 		"MW206": {"port"},
 		"MW207": {"host_removed", "delete"},
+		"MW209": {"elsewhere", "failing", "names_wildcard_host", "missing"},
 	}
 }
 
@@ -101,7 +102,7 @@ func examplesOf(r policy.Rule, fixtures []fixture.Fixture) ([]example, error) {
 
 func (e example) write(b *bytes.Buffer) {
 	fmt.Fprintf(b, "\nExample: %s. %s\n\n```yaml\n%s```\n\nThe answer (%s):\n\n```text\n",
-		e.Reason, roles(e.Operation), e.Documents, e.found[0].Action)
+		e.Reason, roles(e.Fixture), e.Documents, e.found[0].Action)
 	for _, f := range e.found {
 		fmt.Fprintf(b, "%s: %s\n", f.Path, f.Text())
 	}
@@ -121,15 +122,19 @@ func actions(r policy.Rule, shown []example) string {
 	return strings.Join(names, " or ")
 }
 
-// roles says which of the example's objects is which.
-func roles(o fixture.Operation) string {
-	switch o {
+// roles says which of the example's objects is which, and what else the answer depends on.
+func roles(f fixture.Fixture) string {
+	text := "The last object is submitted; the others are stored."
+	switch f.Operation {
 	case fixture.Update:
-		return "The last object is the new version of the stored one of its name."
+		text = "The last object is the new version of the stored one of its name."
 	case fixture.Delete:
-		return "The last object is deleted; the others are stored."
+		text = "The last object is deleted; the others are stored."
 	}
-	return "The last object is submitted; the others are stored."
+	if f.Secrets {
+		text += " Secrets are read (`--read-secrets`)."
+	}
+	return text
 }
 
 func kinds(r policy.Rule) string {

@@ -45,6 +45,13 @@ func deployment(name, istio string) object {
 	return o
 }
 
+// certificate returns a Certificate "namespace/name" of cert-manager that writes a Secret for the hosts.
+func certificate(name, secret string, hosts ...string) object {
+	o := newObject("Certificate", name, map[string]any{"secretName": secret, "dnsNames": hosts})
+	o["apiVersion"] = "cert-manager.io/v1"
+	return o
+}
+
 // routing returns a copy of a VirtualService with these fields in its spec.
 func (o object) routing(fields map[string]any) object {
 	spec, _ := o["spec"].(map[string]any)
@@ -117,6 +124,11 @@ func wrongByRule() map[string]wrong {
 			})},
 			creation(ingress("infra/public", "80 HTTP", "", "*.example.com")),
 			[]string{"80", "edge/lb"},
+		},
+		"MW209": {
+			[]object{certificate("edge/web", "c", "a.other.com"), deployment("edge/ingress", "ingress")},
+			creation(ingress("infra/public", "443 HTTPS", "SIMPLE", "a.example.com")),
+			[]string{"edge/web", "a.other.com", "a.example.com"},
 		},
 		"MW207": {[]object{public, used}, replacement(public, gateway("infra/public", "*.other.com")), []string{"used.example.com", "shop/used"}},
 	}

@@ -31,7 +31,7 @@ type verdict struct {
 // alone or none is left. What warnings rest on is read again as well, once and as far as it can be. A false allowance is
 // possible; the re-evaluation of stored objects finds it.
 func (v *Validator) judge(ctx context.Context, c change) (verdict, error) {
-	world := v.Model.World()
+	world := v.Model.World().At(v.Clock.Now())
 	fresh := map[policy.Ref]bool{c.ref: true}
 	for {
 		found, err := v.evaluate(world, c)

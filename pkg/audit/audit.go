@@ -67,6 +67,7 @@ type Auditor struct {
 	found   map[policy.Ref]map[string]policy.Finding
 	waiting queue
 	routers bool
+	passage passage
 
 	mu       sync.Mutex
 	leading  bool
@@ -140,14 +141,16 @@ func (a *Auditor) settled() changes {
 
 // round judges what the settled changes touch, and makes known what is new.
 func (a *Auditor) round(ctx context.Context) {
-	world := a.Model.World()
+	world := a.Model.World().At(a.Clock.Now())
 	if settled := a.settled(); len(settled) > 0 {
 		if routers := world.Routers(); routers != a.routers {
 			a.routers = routers
 			settled.add(mesh.Change{})
 		}
 		a.waiting.add(touchedBy(world, settled, a.settling)...)
+		a.passage.renew(settled)
 	}
+	a.waiting.add(a.passage.touched(world)...)
 	doubtful := map[policy.Ref][]policy.Finding{}
 	for start := a.Clock.Now(); ctx.Err() == nil && a.Clock.Since(start) < roundAtMost; {
 		ref, ok := a.waiting.take()

@@ -13,8 +13,9 @@ import (
 
 // reference names an object for an Event about it. kubectl describe finds Events by the UID.
 func reference(ref policy.Ref, uid types.UID) *corev1.ObjectReference {
+	version, _ := istio.GroupVersionOf(ref.Kind)
 	return &corev1.ObjectReference{
-		APIVersion: istio.GroupVersion().String(), Kind: string(ref.Kind), Namespace: ref.Namespace, Name: ref.Name, UID: uid,
+		APIVersion: version.String(), Kind: string(ref.Kind), Namespace: ref.Namespace, Name: ref.Name, UID: uid,
 	}
 }
 

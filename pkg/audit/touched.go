@@ -30,14 +30,18 @@ type touched struct {
 	allGateways bool
 }
 
+func newTouched(world *mesh.World) *touched {
+	return &touched{world: world, refs: map[policy.Ref]bool{}, done: map[string]bool{}}
+}
+
 // touchedBy returns the Gateways and VirtualServices whose verdict the changes may have changed, in order. The zero change
 // touches all of them but those that rest yet, which are judged once they have.
 //
 // A VirtualService depends on its Gateways and on what they run on; a Gateway on what it runs on, on the Gateways that it
-// shares that with, and on the VirtualServices that make filter chains of its servers; and all on the Services that lead to
-// the workloads. Each is followed from the versions before as well as from the present one.
+// shares that with, on the VirtualServices that make filter chains of its servers, and on the Secrets that it asks for; and
+// all on the Services that lead to the workloads. Each is followed from the versions before as well as from the present one.
 func touchedBy(world *mesh.World, changed, resting changes) []policy.Ref {
-	t := &touched{world: world, refs: map[policy.Ref]bool{}, done: map[string]bool{}}
+	t := newTouched(world)
 	if _, everything := changed[policy.Ref{}]; everything {
 		t.addAll(policy.KindGateway)
 		t.addAll(policy.KindVirtualService)
@@ -121,6 +125,18 @@ func (t *touched) follow(o policy.Resource) {
 				t.addSelecting(w.Labels)
 			}
 		}
+	case *policy.Secret:
+		t.addAsking(o.Name)
+	case *policy.Certificate:
+		t.addAsking(o.SecretName)
+	}
+}
+
+// addAsking adds the Gateways that ask for Secrets of the name. In which namespace that is does not count: one that is
+// elsewhere is told of as well.
+func (t *touched) addAsking(secret string) {
+	for g := range t.world.GatewaysAskingFor(secret) {
+		t.refs[g.Ref()] = true
 	}
 }
 

@@ -59,6 +59,32 @@ func exportedTo(v *policy.VirtualService, namespaces ...string) *policy.VirtualS
 	return v
 }
 
+// asking returns a Gateway infra/name of the ingress that asks for the Secret with the certificate of a.example.com.
+func asking(name, secret string) *policy.Gateway {
+	s := server(443+uint32(len(name)), "HTTPS", policy.TLSSimple, policy.EveryNamespace, "a.example.com")
+	s.Credentials = []policy.Credential{{Field: "tls.credentialName", Name: secret}}
+	return ingress(name, 1, "ingress", s)
+}
+
+// mutual is the same with a check of the clients' certificates.
+func mutual(name, secret string) *policy.Gateway {
+	g := *asking(name, secret)
+	g.Servers[0].TLS = policy.TLSMutual
+	return policy.NewGateway(g)
+}
+
+// certificate returns a Certificate of the Secret's name for the hosts.
+func certificate(namespace, secret string, hosts ...string) *policy.Certificate {
+	return &policy.Certificate{Key: policy.Key{Namespace: namespace, Name: secret}, SecretName: secret, Names: hosts}
+}
+
+// secret returns the Secret edge/name with the certificate, and with a CA that is valid at any time.
+func secret(name string, pair policy.Material) *policy.Secret {
+	return &policy.Secret{
+		Key: policy.Key{Namespace: "edge", Name: name}, Pair: pair,
+	}
+}
+
 // happening is what happens in the mesh, what is made known of it, and how many findings stand after it.
 type happening struct {
 	what     string
@@ -179,6 +205,24 @@ func TestAuditorFollowsWhatGatewaysRunOn(t *testing.T) {
 			{"one for both", put(&policy.Service{
 				Key: policy.Key{Namespace: "shop", Name: "web"}, Ports: []policy.ServicePort{{Number: 80, Protocol: "TCP"}},
 			}), []string{"DuplicateFilterChain infra/young"}, 1},
+		}},
+		{"a Certificate that writes the Secret elsewhere, and then where the workload runs", []happening{
+			{"in order", put(deployment("in", "ingress"), asking("public", "tls"), asking("other", "tls-2")), nil, 0},
+			{"elsewhere", put(certificate("infra", "tls", "a.example.com")), []string{"Credential infra/public"}, 1},
+			{"for another Gateway", put(certificate("infra", "tls-2", "a.example.com")), []string{"Credential infra/other"}, 2},
+			{"not any more", remove(certificate("infra", "tls-2")), nil, 1},
+			{"here, with another host", put(certificate("edge", "tls", "b.example.com")), []string{"Credential infra/public"}, 1},
+			{"and with this one", put(certificate("edge", "tls", "a.example.com")), nil, 0},
+		}},
+		{"a Secret that breaks, and goes", []happening{
+			{"in order", put(deployment("in", "ingress"), asking("public", "tls"), secret("tls", policy.Material{Names: []string{"a.example.com"}})), nil, 0},
+			{"broken", put(secret("tls", policy.Material{Fault: "tls.key is missing"})), []string{"Credential infra/public"}, 1},
+			{"not known any more", remove(secret("tls", policy.Material{})), nil, 0},
+		}},
+		{"a Secret with the CA alone, which counts before the other one", []happening{
+			{"in order", put(deployment("in", "ingress"), mutual("public", "tls"), secret("tls", policy.Material{Names: []string{"a.example.com"}})), nil, 0},
+			{"broken", put(&policy.Secret{Key: policy.Key{Namespace: "edge", Name: "tls-cacert"}, CA: policy.Material{Fault: "no PEM"}}), []string{"Credential infra/public"}, 1},
+			{"gone", remove(secret("tls-cacert", policy.Material{})), nil, 0},
 		}},
 		{"the mesh's settings", []happening{
 			{"in order", put(public, deployment("in", "ingress"), virtualService("web", "a.example.com", "public")), nil, 0},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/meshwarden/meshwarden/pkg/istio"
 	"github.com/meshwarden/meshwarden/pkg/mesh"
@@ -23,6 +24,8 @@ type Options struct {
 	IstioNamespace string
 	// Mesh are the mesh-wide settings that go before those in the input.
 	Mesh istio.MeshSettings
+	// Now is the moment of judgement, for certificates.
+	Now time.Time
 }
 
 // Problem says why a part of the input cannot be judged.
@@ -95,7 +98,7 @@ func Run(o Options, paths []string, stdin io.Reader) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.judge(l.objects, model.World(), o.Rules)
+	r.judge(l.objects, model.World().At(o.Now), o.Rules)
 	r.Problems, r.Notes = slices.Concat(found.problems, l.problems), slices.Concat(found.notes, l.notes)
 	if len(l.objects)+l.others+len(r.Problems) == 0 {
 		r.Problems = []Problem{{File: paths[0], Message: "there is no object in the input"}}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -16,7 +17,9 @@ import (
 
 // defaults are the options that the command has without flags.
 func defaults() check.Options {
-	return check.Options{Rules: policy.Rules(), Namespace: "default", IstioNamespace: "istio-system"}
+	return check.Options{
+		Rules: policy.Rules(), Namespace: "default", IstioNamespace: "istio-system", Now: time.Date(2030, time.January, 1, 0, 0, 0, 0, time.UTC),
+	}
 }
 
 // write writes files into a new folder and makes it the working directory. A name that ends in "@" is a link to its text.

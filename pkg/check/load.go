@@ -13,8 +13,9 @@ type loader struct {
 
 	objects []*object
 	known   map[policy.Ref]*object
-	// others counts the objects of kinds that are not read.
+	// others counts the objects of kinds that are not read, and makers are the namespaces of those that Secrets are made from.
 	others          int
+	makers          []string
 	problems, notes []Problem
 }
 

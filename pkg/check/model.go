@@ -37,6 +37,7 @@ func (l *loader) model(o Options) (*mesh.Model, error) {
 		}
 		resources = append(resources, parsed)
 	}
+	model.KnowSecrets(l.completeSecrets(resources)...)
 	return model, model.Put(resources...)
 }
 

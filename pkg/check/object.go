@@ -91,8 +91,10 @@ func (l *loader) candidate(file string, c candidate) {
 		return
 	}
 	kind, ok := istio.KindOf(version.WithKind(c.kind).GroupKind())
+	_, metadata := field(n, "metadata")
 	if !ok {
 		l.others++
+		l.noteMaker(c.kind, text(metadata, "namespace"))
 		return
 	}
 	if versions := istioVersions(); version.Group == istio.GroupVersion().Group && !slices.Contains(versions, version.Version) {
@@ -100,7 +102,7 @@ func (l *loader) candidate(file string, c candidate) {
 			c.kind, c.apiVersion, strings.Join(versions, ", ")))
 		return
 	}
-	if _, metadata := field(n, "metadata"); kind == istio.KindConfigMap && !isMeshConfig(text(metadata, "name")) {
+	if kind == istio.KindConfigMap && !isMeshConfig(text(metadata, "name")) {
 		l.others++
 		return
 	}

@@ -92,8 +92,8 @@ func TestTextSummary(t *testing.T) {
 		want   string
 	}{
 		{"nothing", check.Report{}, "0 deny, 0 warn: 0 objects judged in 0 files.\n"},
-		{"one of each", check.Report{Files: 1, Judged: 1, Read: 1, Others: 1}, "0 deny, 0 warn: 1 object judged in 1 file, by 1 workload or Service; 1 object of another kind left alone.\n"},
-		{"several", check.Report{Files: 2, Judged: 3, Read: 4, Others: 5}, "0 deny, 0 warn: 3 objects judged in 2 files, by 4 workloads and Services; 5 objects of other kinds left alone.\n"},
+		{"one of each", check.Report{Files: 1, Judged: 1, Read: 1, Others: 1}, "0 deny, 0 warn: 1 object judged in 1 file, by 1 object behind them; 1 object of another kind left alone.\n"},
+		{"several", check.Report{Files: 2, Judged: 3, Read: 4, Others: 5}, "0 deny, 0 warn: 3 objects judged in 2 files, by 4 objects behind them; 5 objects of other kinds left alone.\n"},
 	}
 	for _, tc := range tests {
 		t.Run(tc.reason, func(t *testing.T) {

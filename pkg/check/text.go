@@ -52,7 +52,7 @@ func (r *Report) summary(w io.Writer) {
 	}
 	fmt.Fprintf(w, ": %s judged in %s", count(r.Judged, "object", "objects"), count(r.Files, "file", "files"))
 	if r.Read > 0 {
-		fmt.Fprintf(w, ", by %s", count(r.Read, "workload or Service", "workloads and Services"))
+		fmt.Fprintf(w, ", by %s", count(r.Read, "object behind them", "objects behind them"))
 	}
 	if r.Others > 0 {
 		fmt.Fprintf(w, "; %s left alone", count(r.Others, "object of another kind", "objects of other kinds"))

@@ -19,11 +19,11 @@ const configMaps = "namespaces/istio-system/configmaps"
 var (
 	versions = map[string]string{
 		"Gateway": "networking.istio.io/v1", "VirtualService": "networking.istio.io/v1", "Service": "v1", "ConfigMap": "v1",
-		"Deployment": "apps/v1", "DaemonSet": "apps/v1", "StatefulSet": "apps/v1",
+		"Deployment": "apps/v1", "DaemonSet": "apps/v1", "StatefulSet": "apps/v1", "Secret": "v1", "Certificate": "cert-manager.io/v1",
 	}
 	paths = map[string]string{
 		"Gateway": "gateways", "VirtualService": "virtualservices", "Service": "services", "ConfigMap": configMaps,
-		"Deployment": "deployments", "DaemonSet": "daemonsets", "StatefulSet": "statefulsets",
+		"Deployment": "deployments", "DaemonSet": "daemonsets", "StatefulSet": "statefulsets", "Secret": "secrets", "Certificate": "certificates",
 	}
 )
 
@@ -48,6 +48,8 @@ type resource struct {
 	status  int
 	objects map[string]object
 	watches map[chan []byte]bool
+	// selectors are the field selectors that were asked for, each once.
+	selectors map[string]bool
 	// events are what a watch that begins at an older version is sent first.
 	events []event
 	// compacted is the version before which no watch can begin.
@@ -66,7 +68,7 @@ func newAPIServer(t *testing.T, streams bool) *apiServer {
 	t.Helper()
 	s := &apiServer{streams: streams, version: 100, resources: map[string]*resource{}}
 	for kind, name := range paths {
-		s.resources[name] = &resource{kind: kind, status: http.StatusOK, objects: map[string]object{}, watches: map[chan []byte]bool{}}
+		s.resources[name] = &resource{kind: kind, status: http.StatusOK, objects: map[string]object{}, watches: map[chan []byte]bool{}, selectors: map[string]bool{}}
 	}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
@@ -167,6 +169,7 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		return
 	}
 	query := request.URL.Query()
+	r.selectors[query.Get("fieldSelector")] = true
 	initial := query.Get("sendInitialEvents") == "true"
 	switch {
 	case r.status != http.StatusOK:

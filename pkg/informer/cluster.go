@@ -43,6 +43,8 @@ type Options struct {
 	IstioNamespace string
 	// Given are the mesh-wide settings that are not to be read there.
 	Given istio.MeshSettings
+	// ReadSecrets has the public part of Secrets followed, too.
+	ReadSecrets bool
 	// Reader reads Namespaces where they are stored, past every cache.
 	Reader client.Reader
 	// Registerer takes the metrics.
@@ -61,7 +63,10 @@ func New(o Options) (*Cluster, error) {
 	c.settings = newSettings(o)
 	histogram := lagHistogram()
 	c.lag = &lag{clock: o.Clock, observer: histogram, expected: map[policy.Ref]expectation{}}
-	for _, k := range kinds(o.IstioNamespace) {
+	if o.ReadSecrets {
+		o.Model.KnowSecrets(policy.EveryNamespace)
+	}
+	for _, k := range kinds(o.IstioNamespace, o.ReadSecrets) {
 		client, err := clients.of(k.kind)
 		if err != nil {
 			return nil, err

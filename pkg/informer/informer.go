@@ -11,6 +11,7 @@ import (
 	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
@@ -203,6 +204,9 @@ func (i *Informer) wait(ctx context.Context, exists bool) error {
 
 func (i *Informer) listerWatcher() cache.ListerWatcher {
 	request := func(o metav1.ListOptions) *rest.Request {
+		if i.kind.among != "" {
+			o.FieldSelector = i.kind.among
+		}
 		r := i.client.Get().Resource(i.kind.resource).VersionedParams(&o, metav1.ParameterCodec)
 		if i.kind.namespace != "" {
 			r = r.Namespace(i.kind.namespace)
@@ -211,13 +215,32 @@ func (i *Informer) listerWatcher() cache.ListerWatcher {
 	}
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			list := i.kind.emptyList()
-			err := request(o).Do(ctx).Into(list)
-			return list, err
+			return permitted(i.kind, o, func(o metav1.ListOptions) (runtime.Object, error) {
+				list := i.kind.emptyList()
+				err := request(o).Do(ctx).Into(list)
+				return list, err
+			})
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			o.Watch = true
-			return request(o).Watch(ctx)
+			return permitted(i.kind, o, func(o metav1.ListOptions) (watch.Interface, error) {
+				return request(o).Watch(ctx)
+			})
 		},
 	}
+}
+
+// permitted reads all objects of the kind, or, where that is forbidden, the one that the kind can do with: RBAC can grant a
+// list or watch of a single name in a namespace that does not exist yet. It asks for all each time, so that a right that is
+// given later is used from the next list on.
+func permitted[T any](k kind, o metav1.ListOptions, read func(metav1.ListOptions) (T, error)) (T, error) {
+	result, err := read(o)
+	if k.enough == "" || !apierrors.IsForbidden(err) {
+		return result, err
+	}
+	o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, k.enough).String()
+	if one, narrow := read(o); narrow == nil {
+		return one, nil
+	}
+	return result, err
 }

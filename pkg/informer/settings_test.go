@@ -195,7 +195,7 @@ func TestSettingsChange(t *testing.T) {
 
 // TestSettingsWithoutRights: settings that cannot be read must not be guessed, and readiness says what is missing.
 func TestSettingsWithoutRights(t *testing.T) {
-	for _, resource := range []string{configMaps, "deployments", "daemonsets", "statefulsets", "services"} {
+	for _, resource := range []string{configMaps, "deployments", "daemonsets", "statefulsets", "services", "certificates"} {
 		t.Run(resource, func(t *testing.T) {
 			w := newWorld(t, true)
 			w.server.answer(resource, http.StatusForbidden)

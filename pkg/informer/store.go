@@ -120,8 +120,8 @@ func withoutManagedFields(o any) (any, error) {
 	return o, nil
 }
 
-// translate returns the object as the model holds it, or nil for one that cannot be parsed: that one is reported and
-// taken out of the model.
+// translate returns the object as the model holds it, or nil for one that it does not: one that cannot be parsed, which is
+// reported, and a Secret that has nothing to do with TLS. Such a one is taken out of the model.
 func (s *store) translate(o any) (policy.Resource, error) {
 	ref, err := s.refOf(o)
 	if err != nil {
@@ -133,7 +133,18 @@ func (s *store) translate(o any) (policy.Resource, error) {
 		s.log.Info("a stored object cannot be parsed and is left out of every judgement", "object", ref.String(), "reason", err.Error())
 		return nil, s.model.Remove(ref)
 	}
+	if secret, ok := object.(*policy.Secret); ok && !secret.Relevant() {
+		return nil, s.forget(ref)
+	}
 	return object, nil
+}
+
+// forget takes the object out of the model. There are many Secrets that are not in it, and nobody is to hear of them.
+func (s *store) forget(ref policy.Ref) error {
+	if _, held := s.model.World().Object(ref); !held {
+		return nil
+	}
+	return s.model.Remove(ref)
 }
 
 func (s *store) refOf(o any) (policy.Ref, error) {

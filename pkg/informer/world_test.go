@@ -43,6 +43,12 @@ func newWorld(t *testing.T, streams bool) *world {
 // newWorldWith returns a world whose Namespaces come from the reader, and in which some settings are given.
 func newWorldWith(t *testing.T, streams bool, reader client.Reader, given istio.MeshSettings) *world {
 	t.Helper()
+	return newWorldOf(t, streams, informer.Options{Reader: reader, Given: given})
+}
+
+// newWorldOf returns a world of these options; those that are the same in each are filled in.
+func newWorldOf(t *testing.T, streams bool, o informer.Options) *world {
+	t.Helper()
 	model, err := mesh.New()
 	if err != nil {
 		t.Fatal(err)
@@ -51,10 +57,9 @@ func newWorldWith(t *testing.T, streams bool, reader client.Reader, given istio.
 		server: newAPIServer(t, streams), model: model, clock: clocktesting.NewFakeClock(time.Unix(0, 0)), metrics: prometheus.NewRegistry(),
 		log: &logLines{},
 	}
-	w.Cluster, err = informer.New(informer.Options{
-		Config: &rest.Config{Host: w.server.URL, QPS: -1}, Model: model, IstioNamespace: "istio-system", Given: given,
-		Reader: reader, Registerer: w.metrics, Clock: w.clock, Log: funcr.NewJSON(w.log.add, funcr.Options{}),
-	})
+	o.Config, o.Model, o.IstioNamespace = &rest.Config{Host: w.server.URL, QPS: -1}, model, "istio-system"
+	o.Registerer, o.Clock, o.Log = w.metrics, w.clock, funcr.NewJSON(w.log.add, funcr.Options{})
+	w.Cluster, err = informer.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

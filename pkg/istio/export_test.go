@@ -15,3 +15,7 @@ func ResolveGateway(written, namespace string) policy.GatewayRef {
 func ParseServerHosts(written []string, gatewayNamespace string) (hosts []policy.ServerHost, anyHostAmongOthers, unreadable bool) {
 	return parseServerHosts(written, gatewayNamespace)
 }
+
+func ParseCredential(field, written string) policy.Credential {
+	return parseCredential(field, written)
+}

@@ -1,6 +1,7 @@
 package istio
 
 import (
+	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -33,6 +34,8 @@ func forms() []form {
 		{policy.KindVirtualService, GroupVersion(), func() Object { return &VirtualService{} }, func() runtime.Object { return &VirtualServiceList{} }},
 		{policy.KindService, core, func() Object { return &Service{} }, func() runtime.Object { return &ServiceList{} }},
 		{policy.KindPod, core, func() Object { return &Pod{} }, func() runtime.Object { return &PodList{} }},
+		{policy.KindSecret, core, func() Object { return &Secret{} }, func() runtime.Object { return &SecretList{} }},
+		{policy.KindCertificate, certmanagerv1.SchemeGroupVersion, func() Object { return &Certificate{} }, func() runtime.Object { return &CertificateList{} }},
 		{KindConfigMap, core, func() Object { return &ConfigMap{} }, func() runtime.Object { return &ConfigMapList{} }},
 		{policy.KindDeployment, apps, func() Object { return &Deployment{} }, func() runtime.Object { return &DeploymentList{} }},
 		{policy.KindDaemonSet, apps, func() Object { return &DaemonSet{} }, func() runtime.Object { return &DaemonSetList{} }},

@@ -1,6 +1,6 @@
-// Package istio translates Istio's objects, and what Gateways run on, into the values that the rules judge. It resolves
-// here, once, what Istio writes in short: host names without a domain, the namespace parts "./" and "*/", and the forms of
-// a gateway's name.
+// Package istio translates Istio's objects, and what Gateways run on and take their certificates from, into the values that the
+// rules judge. It resolves here, once, what Istio writes in short: host names without a domain, the namespace parts "./" and
+// "*/", and the forms of a gateway's name.
 package istio
 
 import (
@@ -74,6 +74,10 @@ type (
 	PodList = List[Pod]
 	// ConfigMapList is a list of ConfigMaps.
 	ConfigMapList = List[ConfigMap]
+	// SecretList is a list of Secrets.
+	SecretList = List[Secret]
+	// CertificateList is a list of Certificates.
+	CertificateList = List[Certificate]
 )
 
 // DeepCopyObject implements runtime.Object.
@@ -116,7 +120,7 @@ func (l *List[T]) DeepCopyObject() runtime.Object {
 }
 
 // Object is an object as the API server sends it: a *Gateway, *VirtualService, *Service, *Deployment, *DaemonSet,
-// *StatefulSet, *Pod or *ConfigMap.
+// *StatefulSet, *Pod, *ConfigMap, *Secret or *Certificate.
 type Object interface {
 	metav1.Object
 	runtime.Object

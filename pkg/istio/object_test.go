@@ -18,8 +18,9 @@ import (
 func groups() map[policy.Kind]string {
 	return map[policy.Kind]string{
 		policy.KindGateway: "networking.istio.io", policy.KindVirtualService: "networking.istio.io",
-		policy.KindService: "", policy.KindPod: "", istio.KindConfigMap: "",
-		policy.KindDeployment: "apps", policy.KindDaemonSet: "apps", policy.KindStatefulSet: "apps",
+		policy.KindService: "", policy.KindPod: "", istio.KindConfigMap: "", policy.KindSecret: "",
+		policy.KindCertificate: "cert-manager.io",
+		policy.KindDeployment:  "apps", policy.KindDaemonSet: "apps", policy.KindStatefulSet: "apps",
 	}
 }
 
@@ -30,7 +31,7 @@ func filled(t *testing.T, kind policy.Kind) istio.Object {
 	if !ok {
 		t.Fatalf("no objects of kind %s", kind)
 	}
-	text := `{"kind":"K","apiVersion":"v","metadata":{"name":"web","namespace":"shop","labels":{"a":"b"},"finalizers":["c"]},"spec":{"hosts":["a"]},"data":{"a":"b"}}`
+	text := `{"kind":"K","apiVersion":"v","metadata":{"name":"web","namespace":"shop","labels":{"a":"b"},"finalizers":["c"]},"spec":{"hosts":["a"]},"status":{"a":"b"},"data":{"a":"b"}}`
 	if err := json.Unmarshal([]byte(text), o); err != nil {
 		t.Fatal(err)
 	}
@@ -40,11 +41,16 @@ func filled(t *testing.T, kind policy.Kind) istio.Object {
 // spoil changes an object everywhere.
 func spoil(o istio.Object) {
 	o.SetName("changed")
-	o.GetLabels()["a"], o.GetFinalizers()[0] = "changed", "changed"
+	o.GetFinalizers()[0] = "changed"
+	if labels := o.GetLabels(); labels != nil {
+		labels["a"] = "changed"
+	}
 	fields := reflect.ValueOf(o).Elem()
 	fields.FieldByName("Kind").SetString("changed")
-	if spec := fields.FieldByName("Spec"); spec.IsValid() {
-		spec.Bytes()[2] = '!'
+	for _, name := range []string{"Spec", "Status"} {
+		if raw := fields.FieldByName(name); raw.IsValid() {
+			raw.Bytes()[2] = '!'
+		}
 	}
 	if data := fields.FieldByName("Data"); data.IsValid() {
 		data.SetMapIndex(reflect.ValueOf("a"), reflect.ValueOf("changed"))

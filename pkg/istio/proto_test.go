@@ -3,6 +3,7 @@ package istio_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"reflect"
 	"slices"
@@ -36,12 +37,27 @@ func gatewayByProto(g *istio.Gateway) (*policy.Gateway, error) {
 		}
 		if s.GetTls() != nil {
 			server.TLS = policy.TLSMode(s.GetTls().GetMode().String())
+			server.Credentials, server.CA = credentialsByProto(s.GetTls())
 		}
 		server.Hosts, server.AnyHostAmongOthers, server.Unreadable = istio.ParseServerHosts(s.GetHosts(), g.Namespace)
 		server.Unreadable = server.Unreadable && !server.Portless
 		out.Servers = append(out.Servers, server)
 	}
 	return policy.NewGateway(out), nil
+}
+
+// credentialsByProto goes the way of BuildListenerTLSContext and ApplyCredentialSDSToServerCommonTLSContext.
+func credentialsByProto(t *networkingv1.ServerTLSSettings) (pairs []policy.Credential, ca policy.Credential) {
+	for i, name := range t.GetCredentialNames() {
+		pairs = append(pairs, istio.ParseCredential(fmt.Sprintf("tls.credentialNames[%d]", i), name))
+	}
+	if pairs == nil && t.GetCredentialName() != "" {
+		pairs = []policy.Credential{istio.ParseCredential("tls.credentialName", t.GetCredentialName())}
+	}
+	if name := t.GetCaCertCredentialName(); name != "" {
+		ca = istio.ParseCredential("tls.caCertCredentialName", name)
+	}
+	return pairs, ca
 }
 
 // virtualServiceByProto translates a VirtualService by way of Istio's own type.
@@ -219,7 +235,8 @@ func FuzzTranslateVirtualService(f *testing.F) {
 func FuzzTranslateGateway(f *testing.F) {
 	fuzzTranslate(f, policy.KindGateway,
 		`{"servers":[{"port":{"number":80.0},"hosts":["*/*","./a"]}]}`, `{"servers":[{"port":{"number":"80"}}]}`, `{"servers":[null]}`, `{"servers":null}`,
-		`{"selector":{"istio":"ingress"},"servers":[{"bind":"10.0.0.1","tls":{}},{"tls":{"mode":"MUTUAL"}},{"tls":{"mode":4}},{"tls":{"httpsRedirect":true}}]}`)
+		`{"selector":{"istio":"ingress"},"servers":[{"bind":"10.0.0.1","tls":{}},{"tls":{"mode":"MUTUAL"}},{"tls":{"mode":4}},{"tls":{"httpsRedirect":true}}]}`,
+		`{"servers":[{"tls":{"credentialName":"a","credentialNames":["b","c/d"]}},{"tls":{"credentialNames":[],"credentialName":"sds://e","caCertCredentialName":"f"}}]}`)
 }
 
 // fuzzTranslate feeds any text as a spec: nothing may panic, and what Istio reads is read to the same values.

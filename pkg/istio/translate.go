@@ -25,11 +25,9 @@ type gatewaySpec struct {
 			Name     string `json:"name"`
 			Protocol string `json:"protocol"`
 		} `json:"port"`
-		Bind  string   `json:"bind"`
-		Hosts []string `json:"hosts"`
-		TLS   *struct {
-			Mode string `json:"mode"`
-		} `json:"tls"`
+		Bind  string    `json:"bind"`
+		Hosts []string  `json:"hosts"`
+		TLS   *tlsBlock `json:"tls"`
 	} `json:"servers"`
 }
 
@@ -57,8 +55,8 @@ type match struct {
 	SourceNamespace string            `json:"sourceNamespace"`
 }
 
-// Translate translates a *Gateway, a *VirtualService, a *Service, or one of the workloads: *Deployment, *DaemonSet,
-// *StatefulSet or *Pod. The error names the field that cannot be read.
+// Translate translates a *Gateway, a *VirtualService, a *Service, a *Secret, a *Certificate, or one of the workloads:
+// *Deployment, *DaemonSet, *StatefulSet or *Pod. The error names the field that cannot be read.
 func (t Translator) Translate(o any) (policy.Resource, error) {
 	switch o := o.(type) {
 	case *Gateway:
@@ -67,6 +65,10 @@ func (t Translator) Translate(o any) (policy.Resource, error) {
 		return nilUnless(t.VirtualService(o))
 	case *Service:
 		return nilUnless(t.Service(o))
+	case *Secret:
+		return t.Secret(o), nil
+	case *Certificate:
+		return nilUnless(t.Certificate(o))
 	case *Deployment:
 		return nilUnless(templated(policy.KindDeployment, (*Unparsed)(o)))
 	case *DaemonSet:
@@ -106,6 +108,7 @@ func (t Translator) Gateway(g *Gateway) (*policy.Gateway, error) {
 			if server.TLS, err = tlsMode(s.TLS.Mode); err != nil {
 				return nil, fmt.Errorf("spec.servers[%d].tls.mode: %w", i, err)
 			}
+			server.Credentials, server.CA = s.TLS.credentials()
 		}
 		server.Hosts, server.AnyHostAmongOthers, server.Unreadable = parseServerHosts(s.Hosts, g.Namespace)
 		server.Unreadable = server.Unreadable && !server.Portless

@@ -45,7 +45,7 @@ func TestTranslateGateway(t *testing.T) {
 			[]policy.Server{{Hosts: []policy.ServerHost{{Namespace: "edge", Name: "a"}}}},
 		},
 		{
-			"fields that no rule reads", `{"selector":{"a":"b"},"servers":[{"port":{},"hosts":["a"],"tls":{"credentialName":1},"name":1}]}`,
+			"fields that no rule reads", `{"selector":{"a":"b"},"servers":[{"port":{},"hosts":["a"],"tls":{"minProtocolVersion":1},"name":1}]}`,
 			[]policy.Server{{Hosts: everyHost, TLS: policy.TLSPassthrough}},
 		},
 		{

@@ -32,9 +32,13 @@ func anyKey(r *rand.Rand) policy.Key {
 
 // anyObject returns an object of any kind. There are so few names that one often takes another one's place.
 func anyObject(r *rand.Rand) policy.Resource {
-	switch k := anyKey(r); r.IntN(4) {
+	switch k := anyKey(r); r.IntN(6) {
 	case 0:
-		return policy.NewGateway(policy.Gateway{Key: k, Selector: anyLabels(r)})
+		s := policy.Server{Port: policy.Port{Number: 443, Protocol: "HTTPS"}, TLS: anyOf(r, policy.TLSSimple, policy.TLSMutual)}
+		for range r.IntN(3) {
+			s.Credentials = append(s.Credentials, policy.Credential{Field: "f", Name: anyOf(r, "m", "n", "", "n\x00")})
+		}
+		return policy.NewGateway(policy.Gateway{Key: k, Selector: anyLabels(r), Servers: []policy.Server{s}})
 	case 1:
 		v := virtualService(k.Namespace, k.Name)
 		for range r.IntN(3) {
@@ -43,6 +47,10 @@ func anyObject(r *rand.Rand) policy.Resource {
 		return v
 	case 2:
 		return service(k.Namespace, k.Name, anyLabels(r))
+	case 3:
+		return &policy.Secret{Key: k}
+	case 4:
+		return &policy.Certificate{Key: k, SecretName: anyOf(r, "m", "n", "", "n\x00")}
 	default:
 		kind := anyOf(r, policy.KindDeployment, policy.KindDaemonSet, policy.KindStatefulSet, policy.KindPod)
 		w := workload(kind, k.Namespace, k.Name, anyLabels(r))
@@ -56,7 +64,7 @@ func answers(w *mesh.World) map[string][]string {
 	said := map[string][]string{"routers": {fmt.Sprint(w.Routers())}, "services": namesOf(w.Services())}
 	for _, kind := range []policy.Kind{
 		policy.KindGateway, policy.KindVirtualService, policy.KindService,
-		policy.KindDeployment, policy.KindDaemonSet, policy.KindStatefulSet, policy.KindPod,
+		policy.KindDeployment, policy.KindDaemonSet, policy.KindStatefulSet, policy.KindPod, policy.KindSecret, policy.KindCertificate,
 	} {
 		said["refs of "+string(kind)] = names(w.Refs(kind))
 	}
@@ -67,8 +75,14 @@ func answers(w *mesh.World) map[string][]string {
 			said["of "+k.String()] = namesOf(w.VirtualServicesOf(k))
 			g, ok := w.Gateway(k)
 			v, there := w.VirtualService(k)
-			said["at "+k.String()] = []string{fmt.Sprintf("%p %t %p %t", g, ok, v, there)}
+			_, known := w.Secret(k)
+			said["at "+k.String()] = []string{fmt.Sprintf("%p %t %p %t %t", g, ok, v, there, known)}
 		}
+	}
+	for _, secret := range []string{"m", "n", "n-o", "m-cacert", "", "n\x00"} {
+		said["secrets "+secret] = namesOf(w.SecretsNamed(secret))
+		said["writing "+secret] = namesOf(w.CertificatesWriting(secret))
+		said["asking for "+secret] = namesOf(w.GatewaysAskingFor(secret))
 	}
 	for _, one := range []string{"", "a", "b", "b\x00"} {
 		for _, other := range []string{"", "a", "b"} {

@@ -38,6 +38,37 @@ func gatewayName(o any) [][]byte {
 	return [][]byte{nameKey(o.(*policy.Gateway).Name)}
 }
 
+func secretName(o any) [][]byte {
+	return [][]byte{nameKey(o.(*policy.Secret).Name)}
+}
+
+// certificateSecret is the name of the Secret that a Certificate writes.
+func certificateSecret(o any) [][]byte {
+	return secretKeys(o.(*policy.Certificate).SecretName)
+}
+
+// gatewayCredentials are the names of the Secrets that a Gateway's verdict may depend on.
+func gatewayCredentials(o any) [][]byte {
+	return secretKeys(o.(*policy.Gateway).SecretNames()...)
+}
+
+// secretKeys are the keys of what refers to Secrets by these names. A reference is anybody's text, as that of a VirtualService
+// to a Gateway is.
+func secretKeys(names ...string) [][]byte {
+	var keys [][]byte
+	for _, name := range names {
+		if canName(name) {
+			keys = append(keys, nameKey(name))
+		}
+	}
+	return keys
+}
+
+// canName says whether an object may have the name, as far as keys depend on it.
+func canName(name string) bool {
+	return !strings.Contains(name, keyEnd)
+}
+
 func gatewayKey(k policy.Key) []byte {
 	return appendKey(make([]byte, 0, len(k.Namespace)+len(k.Name)+2*len(keyEnd)), k)
 }
@@ -47,7 +78,7 @@ func gatewayKey(k policy.Key) []byte {
 func boundGateways(o any) [][]byte {
 	var keys [][]byte
 	for _, g := range o.(*policy.VirtualService).Gateways {
-		if !g.Mesh && !strings.Contains(g.Gateway.Namespace, keyEnd) && !strings.Contains(g.Gateway.Name, keyEnd) {
+		if !g.Mesh && canName(g.Gateway.Namespace) && canName(g.Gateway.Name) {
 			keys = append(keys, gatewayKey(g.Gateway))
 		}
 	}

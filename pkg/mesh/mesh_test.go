@@ -157,8 +157,8 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// TestPutOfWhatIsThere holds what is told of objects that are put again: workloads and Services change all the time in ways
-// that the model does not hold.
+// TestPutOfWhatIsThere holds what is told of objects that are put again: those that are read for the sake of others change all
+// the time in ways that the model does not hold.
 func TestPutOfWhatIsThere(t *testing.T) {
 	ingress := func() *policy.Workload {
 		return router(policy.KindDeployment, "edge", "ingress", labels{"istio": "ingress"})
@@ -181,6 +181,16 @@ func TestPutOfWhatIsThere(t *testing.T) {
 		{"a workload that changed", ingress(), func(m *mesh.Model) error { return m.Put(moved) }, true},
 		{"a Service as it was", public(), func(m *mesh.Model) error { return m.Put(public()) }, false},
 		{"a Service that changed", public(), func(m *mesh.Model) error { return m.Put(renamed) }, true},
+		{"a Secret as it was", &policy.Secret{Key: key("a", "b")}, func(m *mesh.Model) error { return m.Put(&policy.Secret{Key: key("a", "b")}) }, false},
+		{"a Secret that changed", &policy.Secret{Key: key("a", "b")}, func(m *mesh.Model) error {
+			return m.Put(&policy.Secret{Key: key("a", "b"), Sealed: true})
+		}, true},
+		{"a Certificate as it was", &policy.Certificate{Key: key("a", "b")}, func(m *mesh.Model) error {
+			return m.Put(&policy.Certificate{Key: key("a", "b")})
+		}, false},
+		{"a Certificate that changed", &policy.Certificate{Key: key("a", "b")}, func(m *mesh.Model) error {
+			return m.Put(&policy.Certificate{Key: key("a", "b"), Ready: true})
+		}, true},
 		{"a Gateway, which has a new generation", gateway("edge", "public"), func(m *mesh.Model) error { return m.Put(gateway("edge", "public")) }, true},
 		{"a VirtualService", virtualService("edge", "web"), func(m *mesh.Model) error { return m.Put(virtualService("edge", "web")) }, true},
 	}

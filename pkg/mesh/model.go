@@ -32,6 +32,7 @@ type Model struct {
 	writing   sync.Mutex
 	counts    map[policy.Kind]int
 	observers []Observer
+	secretsOf []string
 }
 
 // New returns an empty model.
@@ -41,6 +42,12 @@ func New() (*Model, error) {
 		return nil, fmt.Errorf("cannot build the model's tables: %w", err)
 	}
 	return &Model{db: db, counts: map[policy.Kind]int{}}, nil
+}
+
+// KnowSecrets says of which namespaces the model is given every Secret that holds something for TLS: one that is not there is
+// missing. policy.EveryNamespace stands for all of them. It is called before anything else is done with the model.
+func (m *Model) KnowSecrets(namespaces ...string) {
+	m.secretsOf = namespaces
 }
 
 // Subscribe has the observer called after each change from now on.
@@ -53,7 +60,7 @@ func (m *Model) Subscribe(o Observer) {
 // World returns a view of the model as it is now, in which objects can be put and removed. What happens to the model or
 // to other worlds later does not show in it.
 func (m *Model) World() *World {
-	return &World{stored: m.db.Txn(false)}
+	return &World{stored: m.db.Txn(false), secretsOf: m.secretsOf}
 }
 
 // Count returns how many objects of the kind the model holds.
@@ -63,8 +70,8 @@ func (m *Model) Count(kind policy.Kind) int {
 	return m.counts[kind]
 }
 
-// Put adds or replaces objects. A workload or a Service that is as it was changes nothing and nobody is told: most changes
-// of these are to what the model does not hold.
+// Put adds or replaces objects. What is neither a Gateway nor a VirtualService and is as it was changes nothing, and nobody is
+// told: most changes of these are to what the model does not hold.
 func (m *Model) Put(objects ...policy.Resource) error {
 	return m.write(func(w *writer) error { return w.put(objects) })
 }

@@ -3,6 +3,7 @@ package mesh
 import (
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/meshwarden/meshwarden/pkg/policy"
 )
@@ -105,6 +106,42 @@ func (w *World) ServicesSelecting(namespace string, labels map[string]string) it
 // Services implements policy.Mesh.
 func (w *World) Services() iter.Seq[*policy.Service] {
 	return among(w, serviceTable, byID+prefixed, policy.KindService, func(*policy.Service) bool { return true })
+}
+
+// Secret implements policy.Mesh.
+func (w *World) Secret(key policy.Key) (*policy.Secret, bool) {
+	o, _ := w.Object(policy.Ref{Kind: policy.KindSecret, Key: key})
+	s, ok := o.(*policy.Secret)
+	return s, ok
+}
+
+// SecretsNamed implements policy.Mesh.
+func (w *World) SecretsNamed(name string) iter.Seq[*policy.Secret] {
+	return among(w, secretTable, byName, nameKey(name), func(s *policy.Secret) bool { return s.Name == name })
+}
+
+// SecretsKnown implements policy.Mesh.
+func (w *World) SecretsKnown(namespace string) bool {
+	return slices.Contains(w.secretsOf, policy.EveryNamespace) || slices.Contains(w.secretsOf, namespace)
+}
+
+// CertificatesWriting implements policy.Mesh.
+func (w *World) CertificatesWriting(secret string) iter.Seq[*policy.Certificate] {
+	return among(w, certificateTable, bySecret, nameKey(secret), func(c *policy.Certificate) bool {
+		return c.SecretName == secret && canName(secret)
+	})
+}
+
+// GatewaysAskingFor yields the Gateways whose verdict may depend on a Secret of the name, ordered by namespace and name.
+func (w *World) GatewaysAskingFor(secret string) iter.Seq[*policy.Gateway] {
+	return among(w, gatewayTable, byCredential, nameKey(secret), func(g *policy.Gateway) bool {
+		return canName(secret) && slices.Contains(g.SecretNames(), secret)
+	})
+}
+
+// Now implements policy.Mesh.
+func (w *World) Now() time.Time {
+	return w.now
 }
 
 // Settings implements policy.Mesh.

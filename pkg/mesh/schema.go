@@ -15,17 +15,21 @@ const (
 	serviceTable        = string(policy.KindService)
 	workloadTable       = "Workload"
 	settingsTable       = "Settings"
+	secretTable         = string(policy.KindSecret)
+	certificateTable    = string(policy.KindCertificate)
 )
 
 // The indexes. Their entries end in the object's id, so what is read through one key of them comes in the order of the
 // ids.
 const (
-	byID       = "id"
-	byName     = "name"
-	byGateway  = "gateway"
-	byLabel    = "label"
-	byRouter   = "router"
-	bySelector = "selector"
+	byID         = "id"
+	byName       = "name"
+	byGateway    = "gateway"
+	byLabel      = "label"
+	byRouter     = "router"
+	bySelector   = "selector"
+	bySecret     = "secret"
+	byCredential = "credential"
 )
 
 func schema() *memdb.DBSchema {
@@ -40,7 +44,8 @@ func schema() *memdb.DBSchema {
 	return &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
 		gatewayTable: table(gatewayTable, id,
 			&memdb.IndexSchema{Name: byName, Indexer: keysIndex(gatewayName)},
-			&memdb.IndexSchema{Name: bySelector, Indexer: keysIndex(gatewaySelector)}),
+			&memdb.IndexSchema{Name: bySelector, Indexer: keysIndex(gatewaySelector)},
+			&memdb.IndexSchema{Name: byCredential, AllowMissing: true, Indexer: keysIndex(gatewayCredentials)}),
 		virtualServiceTable: table(virtualServiceTable, id,
 			&memdb.IndexSchema{Name: byGateway, AllowMissing: true, Indexer: keysIndex(boundGateways)}),
 		serviceTable: table(serviceTable, id,
@@ -48,6 +53,10 @@ func schema() *memdb.DBSchema {
 		workloadTable: table(workloadTable, id,
 			&memdb.IndexSchema{Name: byLabel, AllowMissing: true, Indexer: keysIndex(workloadLabels)},
 			&memdb.IndexSchema{Name: byRouter, AllowMissing: true, Indexer: keysIndex(routers)}),
+		secretTable: table(secretTable, id,
+			&memdb.IndexSchema{Name: byName, Indexer: keysIndex(secretName)}),
+		certificateTable: table(certificateTable, id,
+			&memdb.IndexSchema{Name: bySecret, AllowMissing: true, Indexer: keysIndex(certificateSecret)}),
 		settingsTable: table(settingsTable, &memdb.IndexSchema{Name: byID, Unique: true, Indexer: singleIndex{}}),
 	}}
 }
@@ -71,6 +80,10 @@ func tableOf(o policy.Resource) (string, error) {
 		held = kind == policy.KindVirtualService
 	case *policy.Service:
 		held = kind == policy.KindService
+	case *policy.Secret:
+		held = kind == policy.KindSecret
+	case *policy.Certificate:
+		held = kind == policy.KindCertificate
 	case *policy.Workload:
 		held = tableFor(kind) == workloadTable
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/hashicorp/go-memdb"
 
@@ -19,6 +20,9 @@ type World struct {
 	stored *memdb.Txn
 	// edits are ordered by reference.
 	edits []edit
+	// secretsOf are the namespaces of which every Secret is known.
+	secretsOf []string
+	now       time.Time
 }
 
 // edit is what a world has otherwise than the model: the object, or nil for one that is removed.
@@ -28,6 +32,12 @@ type edit struct {
 }
 
 var _ policy.Mesh = (*World)(nil)
+
+// At makes this the moment of judgement, and returns the world. Without it nothing is said that depends on the time.
+func (w *World) At(now time.Time) *World {
+	w.now = now
+	return w
+}
 
 // Put adds the object to the world, or replaces the one of its name.
 func (w *World) Put(o policy.Resource) error {

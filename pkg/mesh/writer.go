@@ -39,11 +39,11 @@ func (w *writer) put(objects []policy.Resource) error {
 	return nil
 }
 
-// unchanged says whether what is put is there already. It looks at workloads and Services alone: theirs are the objects
-// that change all the time in what the model does not hold, above all their status.
+// unchanged says whether what is put is there already. It looks at what rules read for the sake of others: these are the
+// objects that change all the time in what the model does not hold, above all their status.
 func unchanged(before, after policy.Resource) bool {
 	switch after.(type) {
-	case *policy.Workload, *policy.Service:
+	case *policy.Workload, *policy.Service, *policy.Secret, *policy.Certificate:
 		return reflect.DeepEqual(before, after)
 	}
 	return false

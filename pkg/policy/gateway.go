@@ -28,6 +28,11 @@ type Server struct {
 	// TLS is the mode of the tls block, or NoTLS when there is none. A server that only redirects to HTTPS has a block,
 	// too.
 	TLS TLSMode
+	// Credentials are the certificates, with their keys, that the tls block asks for by name; empty where it names files or
+	// none.
+	Credentials []Credential
+	// CA is what it asks for to check clients' certificates against; the zero value where that comes with the Credentials.
+	CA Credential
 	// Hosts are the entries of hosts, as Istio's sanitizeServerHostNamespace leaves them: "*/*" anywhere in the list makes
 	// the list as a whole "*".
 	Hosts []ServerHost

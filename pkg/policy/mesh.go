@@ -1,6 +1,9 @@
 package policy
 
-import "iter"
+import (
+	"iter"
+	"time"
+)
 
 // Mesh is the world as the rules see it: the stored objects with the object under judgement applied. It does not change
 // while a rule reads it, and a rule must not change what it is handed.
@@ -25,6 +28,17 @@ type Mesh interface {
 	ServicesSelecting(namespace string, labels map[string]string) iter.Seq[*Service]
 	// Services yields every Service, ordered by namespace and name.
 	Services() iter.Seq[*Service]
+	// Secret returns the Secret of that name, or false when none is known.
+	Secret(Key) (*Secret, bool)
+	// SecretsNamed yields the Secrets of that name in all namespaces, ordered by namespace.
+	SecretsNamed(name string) iter.Seq[*Secret]
+	// SecretsKnown says whether every Secret of the namespace is known that holds something for TLS, so that one which is not
+	// is missing. EveryNamespace asks for all of them.
+	SecretsKnown(namespace string) bool
+	// CertificatesWriting yields the Certificates that write to Secrets of that name, ordered by namespace and name.
+	CertificatesWriting(secret string) iter.Seq[*Certificate]
+	// Now is the moment of judgement. It is zero where there is none, and then nothing is said that depends on it.
+	Now() time.Time
 	// Settings returns the mesh-wide settings.
 	Settings() Settings
 }

@@ -260,6 +260,77 @@ func TestMessages(t *testing.T) {
 		{"a deletion orphans a host", "MW207/fail_delete.yaml", []string{
 			`warn MW207: VirtualService shop/web uses host "shop.example.com", which no gateway that it names would serve any more`,
 		}},
+		{"a Secret that is not there", "MW209/fail_missing.yaml", []string{
+			`warn MW209: there is no Secret istio-system/web-tls, and Istio looks for it in that namespace, where Deployment ` +
+				`istio-system/gateway runs`,
+		}},
+		{"a Secret that is in another namespace", "MW209/fail_missing_elsewhere.yaml", []string{
+			`warn MW209: there is no Secret istio-system/web-tls, and Istio looks for it in that namespace, where Deployment ` +
+				`istio-system/gateway runs: Secret web-tls is in namespace edge`,
+		}},
+		{"a Secret that is nowhere", "MW209/fail_missing_no_workload.yaml", []string{
+			`warn MW209: no namespace has a Secret web-tls, and no Certificate writes one`,
+		}},
+		{"a Certificate that writes to another namespace", "MW209/fail_elsewhere.yaml", []string{
+			`warn MW209: Certificate edge/web writes Secret web-tls to namespace edge, but Istio looks for it in namespace ` +
+				`istio-system, where Deployment istio-system/gateway runs`,
+		}},
+		{"a Certificate where no workload can run", "MW209/fail_scoped.yaml", []string{
+			`warn MW209: Certificate istio-system/web writes Secret web-tls to namespace istio-system, but Istio looks for it in ` +
+				`namespace edge, where the gateway's workload has to run`,
+		}},
+		{"a Secret of another namespace by its full name", "MW209/fail_other_namespace.yaml", []string{
+			`warn MW209: Secret edge/web-tls is asked for, but Istio gives proxies Secrets of their own namespace only: this one ` +
+				`would have to be in namespace istio-system, where Deployment istio-system/gateway runs`,
+		}},
+		{"a Secret that holds something else", "MW209/fail_wrong_keys.yaml", []string{
+			`warn MW209: Secret istio-system/web-tls has neither tls.crt and tls.key nor cert and key`,
+		}},
+		{"half a pair", "MW209/fail_no_key.yaml", []string{
+			`warn MW209: Secret istio-system/web-tls cannot be used: tls.key is missing`,
+		}},
+		{"two halves", "MW209/fail_other_key.yaml", []string{
+			`warn MW209: Secret istio-system/web-tls cannot be used: tls.crt and tls.key: private key does not match public key`,
+		}},
+		{"an expired certificate", "MW209/fail_secret_expired.yaml", []string{
+			`warn MW209: Secret istio-system/web-tls holds a certificate that expired on 2020-01-01 00:00 UTC`,
+		}},
+		{"a certificate before its time", "MW209/fail_not_yet_valid.yaml", []string{
+			`warn MW209: Secret istio-system/web-tls holds a certificate that is not valid before 2110-01-01 00:00 UTC`,
+		}},
+		{"other names", "MW209/fail_names.yaml", []string{
+			`warn MW209: Certificate istio-system/web is for shop.example.org, and that does not cover shop.example.com`,
+		}},
+		{"other names in a Secret", "MW209/fail_secret_names.yaml", []string{
+			`warn MW209: Secret istio-system/web-tls is for web.example.com, and that does not cover shop.example.com`,
+		}},
+		{"an issuance that failed", "MW209/fail_failing.yaml", []string{
+			`warn MW209: Certificate istio-system/web is not issued: cert-manager says "The certificate request has failed to ` +
+				`complete and will be retried: the order is in the state invalid"`,
+		}},
+		{"an issuance without end", "MW209/fail_unfinished.yaml", []string{
+			`warn MW209: Certificate istio-system/web is not ready since 2020-01-01 00:00 UTC: cert-manager says "Issuing ` +
+				`certificate as Secret does not exist"`,
+		}},
+		{"an expired Certificate", "MW209/fail_expired.yaml", []string{
+			`warn MW209: what Certificate istio-system/web has written expired on 2020-01-01 00:00 UTC`,
+		}},
+		{"a renewal that does not come", "MW209/fail_renewal_overdue.yaml", []string{
+			`warn MW209: what Certificate istio-system/web has written expires on 2120-01-01 00:00 UTC, and its renewal is due since ` +
+				`1900-01-01 00:00 UTC`,
+		}},
+		{"no CA for clients", "MW209/fail_mutual_without_ca.yaml", []string{
+			`warn MW209: mode MUTUAL needs a CA to check clients against, but Secret istio-system/web-tls has neither ca.crt nor ` +
+				`cacert, and there is no Secret istio-system/web-tls-cacert`,
+		}},
+		{"an expired CA for clients", "MW209/fail_mutual_ca_expired.yaml", []string{
+			`warn MW209: the CA for clients: Secret istio-system/web-tls-cacert holds a certificate that expired on 2020-01-01 00:00 ` +
+				`UTC`,
+		}},
+		{"a CA that is named and not there", "MW209/fail_mutual_named.yaml", []string{
+			`warn MW209: there is neither Secret istio-system/clients-cacert nor istio-system/clients, where Deployment ` +
+				`istio-system/gateway runs`,
+		}},
 	}
 	worded := map[string]bool{}
 	for _, tc := range tests {

@@ -18,6 +18,12 @@ const (
 	KindPod         Kind = "Pod"
 )
 
+// The kinds that say which certificates there are: Kubernetes' Secrets, and the Certificates of cert-manager.io.
+const (
+	KindSecret      Kind = "Secret"
+	KindCertificate Kind = "Certificate"
+)
+
 // Key names a namespaced object of a known kind.
 type Key struct {
 	Namespace, Name string
@@ -39,7 +45,7 @@ func (r Ref) String() string {
 	return string(r.Kind) + " " + r.Key.String()
 }
 
-// Resource is a parsed object of the mesh: a *Gateway, *VirtualService, *Workload or *Service.
+// Resource is a parsed object of the mesh: a *Gateway, *VirtualService, *Workload, *Service, *Secret or *Certificate.
 type Resource interface {
 	Ref() Ref
 }

@@ -18,5 +18,6 @@ func Rules() []Rule {
 		workloadNotFound(),
 		portNotExposed(),
 		hostsOrphaned(),
+		credential(),
 	}
 }

@@ -15,7 +15,7 @@ import (
 func TestRules(t *testing.T) {
 	var (
 		id       = regexp.MustCompile(`^MW\d{3}$`)
-		name     = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)+$`)
+		name     = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 		sentence = regexp.MustCompile(`^[A-Z].*\.$`)
 		names    = map[string]bool{}
 		previous = policy.UnparsableID
@@ -83,6 +83,19 @@ func TestRelated(t *testing.T) {
 		{
 			"another Gateway in two forms once", "MW207/fail_other_gateway_twice.yaml",
 			[]string{"VirtualService shop/web", "Gateway edge/missing"},
+		},
+		{
+			"a Secret that is not there, and a Certificate that may write it by now", "MW209/fail_missing.yaml",
+			[]string{"Secret istio-system/web-tls", "Certificate istio-system/web-tls", "Deployment istio-system/gateway"},
+		},
+		{
+			"no Secret where none is read", "MW209/fail_elsewhere.yaml",
+			[]string{"Certificate istio-system/web-tls", "Certificate edge/web", "Deployment istio-system/gateway"},
+		},
+		{"a Certificate and where the workload runs", "MW209/fail_names.yaml", []string{"Certificate istio-system/web", "Deployment istio-system/gateway"}},
+		{
+			"a Secret for the CA alone that may be there", "MW209/fail_mutual_without_ca.yaml",
+			[]string{"Secret istio-system/web-tls", "Secret istio-system/web-tls-cacert", "Deployment istio-system/gateway"},
 		},
 		{"the changed Gateway in two forms is not among the others", "MW207/fail_named_twice.yaml", []string{"VirtualService shop/web"}},
 	}

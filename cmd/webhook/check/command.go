@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -49,10 +50,11 @@ func NewCommand() *cobra.Command {
 A PATH is a file, a folder (its .yaml, .yml and .json files and those of the
 folders in it, except hidden ones), or - for standard input. What a verdict
 depends on should be in the same input: the Gateways that VirtualServices name,
-and the workloads and Services behind the Gateways. Mesh-wide settings are read
-from Istio's ConfigMap and istiod's Deployment if they are in the input. Objects
-that were never stored count as applied in the order of the input. Objects of
-other kinds are counted and left alone.
+the workloads and Services behind the Gateways, and the Secrets or Certificates
+(cert-manager) that they ask for. Mesh-wide settings are read from Istio's
+ConfigMap and istiod's Deployment if they are in the input. Objects that were
+never stored count as applied in the order of the input. Objects of other kinds
+are counted and left alone.
 
 Exit status: 0 when nothing is found at or above --fail-on, 1 when something is,
 2 when something cannot be judged; standard error says what, and on which line.`,
@@ -91,6 +93,7 @@ func (o *options) run(paths []string, in io.Reader, out, errs io.Writer) error {
 	if err != nil {
 		return unusable(err)
 	}
+	s.check.Now = time.Now()
 	report, err := check.Run(s.check, paths, in)
 	if err != nil {
 		return unusable(err)
