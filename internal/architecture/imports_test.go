@@ -1,6 +1,6 @@
 // Package architecture tests that imports run one way:
 //
-//	cmd -> {admission, onboarding, audit, check, informer} -> {mesh, istio} -> policy -> std and the API types
+//	cmd -> {admission, onboarding, audit, certificate, check, informer} -> {mesh, istio} -> policy -> std and the API types
 package architecture
 
 import (
@@ -46,6 +46,8 @@ func layers() []layer {
 		{folder: "pkg/onboarding", reason: "siblings don't import each other", own: lower},
 		{folder: "pkg/audit", reason: "siblings don't import each other", own: lower},
 		{folder: "pkg/informer", reason: "siblings don't import each other", own: lower},
+		{folder: "pkg/server", reason: "it knows nothing of what it serves"},
+		{folder: "pkg/certificate", reason: "it keeps certificates, whatever they are for"},
 		{folder: "pkg/check", reason: "the offline commands need no cluster", own: lower, unreachable: clients},
 		{folder: "internal/fixture", reason: "test cases are read without a cluster", own: lower, unreachable: clients},
 		{folder: "internal/generate", reason: "it documents the packages", own: []string{"internal/fixture", "pkg"}},
