@@ -10,6 +10,7 @@ import (
 
 	"github.com/meshwarden/meshwarden/cmd/webhook/check"
 	"github.com/meshwarden/meshwarden/cmd/webhook/serve"
+	"github.com/meshwarden/meshwarden/cmd/webhook/version"
 )
 
 func main() {
@@ -34,6 +35,6 @@ func run() error {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serve.NewCommand(), check.NewCommand())
+	root.AddCommand(serve.NewCommand(), check.NewCommand(), version.NewCommand())
 	return root.Execute()
 }

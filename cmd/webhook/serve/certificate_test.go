@@ -15,8 +15,11 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/util/cert"
+
+	"github.com/meshwarden/meshwarden/pkg/certificate"
 )
 
 // patience is how long a test waits for what must happen.
@@ -25,7 +28,7 @@ const patience = 30 * time.Second
 // TestCertificate follows a serving certificate through its life: the files come after the process, and are replaced.
 func TestCertificate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "certs")
-	c := newCertificate(dir, logr.Discard())
+	c := newCertificateFiles(dir, logr.Discard())
 	if c.NeedLeaderElection() {
 		t.Error("a follower would not serve")
 	}
@@ -64,11 +67,125 @@ func TestCertificate(t *testing.T) {
 	}
 }
 
+// TestSecretVolume follows a certificate as a kubelet replaces it: the files are links into a folder that is itself
+// behind a link, which is changed at once, and the old folder goes.
+func TestSecretVolume(t *testing.T) {
+	volume := t.TempDir()
+	write := func(version string) *x509.CertPool {
+		t.Helper()
+		roots := generate(t, filepath.Join(volume, version))
+		next := filepath.Join(volume, "..data_tmp")
+		if err := errors.Join(os.Symlink(version, next), os.Rename(next, filepath.Join(volume, "..data"))); err != nil {
+			t.Fatal(err)
+		}
+		return roots
+	}
+	roots := write("..1")
+	for _, file := range []string{"tls.crt", "tls.key", "ca.crt"} {
+		if err := os.Symlink(filepath.Join("..data", file), filepath.Join(volume, file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := newCertificateFiles(volume, logr.Discard())
+	registry := prometheus.NewRegistry()
+	var err error
+	if c.expiry, err = certificate.NewExpiry(certificate.ExpiryOptions{Metrics: registry}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- c.Start(ctx) }()
+	eventually(t, "loaded", func() bool { return c.ready(nil) == nil })
+	for _, version := range []string{"..2", "..3"} {
+		if err := handshake(t, c, roots); err != nil {
+			t.Errorf("before version %s: %v", version, err)
+		}
+		before, err := os.Readlink(filepath.Join(volume, "..data"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		roots = write(version)
+		if err := os.RemoveAll(filepath.Join(volume, before)); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "loaded version "+version, func() bool { return handshake(t, c, roots) == nil })
+	}
+	served, err := c.get(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "serving " + served.Leaf.NotAfter.String()
+	eventually(t, "the metric of "+want, func() bool { return expiries(t, registry)["serving"].Equal(served.Leaf.NotAfter) })
+	if got := expiries(t, registry)["ca"]; !got.After(served.Leaf.NotBefore) {
+		t.Errorf("the CA of ca.crt expires %s", got)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("Start ended with %v", err)
+	}
+}
+
+// expiries returns the times that the metric tells.
+func expiries(t *testing.T, from prometheus.Gatherer) map[string]time.Time {
+	t.Helper()
+	families, err := from.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	times := map[string]time.Time{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			times[m.GetLabel()[0].GetValue()] = time.Unix(int64(m.GetGauge().GetValue()), 0)
+		}
+	}
+	return times
+}
+
+// TestServing: which of the two it is, and what is said when nobody renews it.
+func TestServing(t *testing.T) {
+	tests := []struct {
+		reason string
+		args   []string
+		ready  string
+		remedy string
+		cached int // kinds of which the cache holds a part only
+	}{
+		{"the files of a folder", []string{"--cert-dir=/certs"}, "/certs/tls.crt and /certs/tls.key are not there", "the files in /certs", 1},
+		{
+			"a Secret",
+			[]string{"--certificate-secret=cert", "--namespace=warden"},
+			"the Secret of the serving certificate holds none yet",
+			"kubectl -n warden annotate secret cert meshwarden.io/renew=certificate --overwrite", 4,
+		},
+	}
+	for _, tc := range tests {
+		t.Run(tc.reason, func(t *testing.T) {
+			s, err := parse(t, tc.args...).validate()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := newServing(s, logr.Discard())
+			if err := c.ready(nil); err == nil || !strings.Contains(err.Error(), tc.ready) {
+				t.Errorf("ready: %v", err)
+			}
+			if _, err := c.get(nil); err == nil {
+				t.Error("serves a certificate that it has not")
+			}
+			if !strings.Contains(c.remedy(), tc.remedy) {
+				t.Errorf("remedy: %s", c.remedy())
+			}
+			if got := len(cached(s)); got != tc.cached {
+				t.Errorf("%d kinds are cached in part", got)
+			}
+		})
+	}
+}
+
 // TestCertificateStopsWaiting: a process that is told to stop before the files are there stops.
 func TestCertificateStopsWaiting(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	c := newCertificate(t.TempDir(), logr.Discard())
+	c := newCertificateFiles(t.TempDir(), logr.Discard())
 	if err := c.Start(ctx); err != nil || c.ready(nil) == nil {
 		t.Errorf("Start ended with %v", err)
 	}
@@ -162,7 +279,7 @@ func generate(t *testing.T, dir string) *x509.CertPool {
 }
 
 // handshake shakes hands with a server that serves the certificate, and returns the server's fault or the client's.
-func handshake(t *testing.T, c *certificate, roots *x509.CertPool) error {
+func handshake(t *testing.T, c *certificateFiles, roots *x509.CertPool) error {
 	t.Helper()
 	near, far := net.Pipe()
 	defer near.Close()

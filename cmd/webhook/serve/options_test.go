@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bytes"
+	"crypto/tls"
 	"slices"
 	"strings"
 	"testing"
@@ -24,8 +25,8 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.host != "" || s.port != 9443 || s.Namespace == "" || s.Deadline >= 5*time.Second {
-		t.Errorf("host %q, port %d, namespace %q, deadline %s", s.host, s.port, s.Namespace, s.Deadline)
+	if s.BindAddress != ":9443" || s.Namespace == "" || s.Deadline >= 5*time.Second || s.tlsMinVersion != tls.VersionTLS13 {
+		t.Errorf("address %q, namespace %q, deadline %s, TLS %s", s.BindAddress, s.Namespace, s.Deadline, tls.VersionName(s.tlsMinVersion))
 	}
 	for i, r := range policy.Rules() {
 		if got := s.rules[i]; got.ID != r.ID || got.Action != r.Action {
@@ -59,14 +60,20 @@ func TestValidate(t *testing.T) {
 			"--bind-address=9443", "--health-address=nowhere", "--metrics-address=:port", "--enforcement=block", "--backfill=some",
 			"--rule-action=MW101=block,MW999=warn,MW998=warn", "--overridable=MW207,MW997", "--cluster-domain=Cluster.Local",
 			"--istio-namespace=", "--root-namespace=Root", "--default-export-to=.,Shop", "--scope-gateways=maybe",
-			"--deadline=0s", "--drain-delay=-1s", "--log-level=loud", "--log-format=xml",
+			"--deadline=0s", "--drain-delay=-1s", "--cert-dir=", "--certificate-secret=My_Secret", "--generate-certificate",
+			"--certificate-lifetime=9s", "--ca-lifetime=17s", "--tls-min-version=1.1", "--client-names=kube-apiserver",
+			"--max-requests-in-flight=-1", "--max-request-bytes=0", "--request-timeout=0s", "--log-level=loud", "--log-format=xml",
 		}, []string{
 			"--bind-address: ", "--health-address: ", "--metrics-address: ", `--enforcement: unknown action "block": use audit, warn or deny`,
 			`--rule-action: unknown action "block": use audit, warn or deny`, `--rule-action: no rule "MW998": the rules are MW101, `,
 			`--rule-action: no rule "MW999": the rules are MW101, `, `--overridable: no rule "MW997"`, "--backfill: ",
 			`--istio-namespace: "" is no name`, "--cluster-domain: ", `--root-namespace: "Root" is no name`, `--default-export-to: "Shop" is no name`,
 			"--scope-gateways: must be true, false or auto",
-			"--deadline: must be above zero", "--drain-delay: must not be below zero", `--log-format: unknown format "xml": use json or console`,
+			"--cert-dir: must name a folder", `--certificate-secret: "My_Secret" is no name`, "--certificate-secret: makes a certificate of its own",
+			"--certificate-lifetime: must be at least 10s", "--ca-lifetime: must be at least twice --certificate-lifetime",
+			"--deadline: must be above zero", "--drain-delay: must not be below zero",
+			`--tls-min-version: unknown version "1.1": use 1.3 or 1.2`, "--client-names: needs --client-ca-file", "--max-requests-in-flight: must not be",
+			"--max-request-bytes: must be above zero and at most 7340032", "--request-timeout: must be above zero and at most 30s", `--log-format: unknown format "xml": use json or console`,
 			`--log-level: unrecognized level: "loud": use debug, info, warn or error`,
 		}},
 		{"a port that only the system could choose", []string{"--bind-address=:0"}, []string{"--bind-address: the port must not be 0"}},
@@ -78,6 +85,11 @@ func TestValidate(t *testing.T) {
 		{"health and metrics off, no drain, nothing overridable, nothing excluded", []string{
 			"--health-address=0", "--metrics-address=0", "--drain-delay=0s", "--overridable=", "--exclude-namespaces=",
 		}, nil},
+		{"more than is ever sent, later than anybody waits", []string{"--max-request-bytes=7340033", "--request-timeout=31s"}, []string{"--max-request-bytes: ", "--request-timeout: "}},
+		{"older TLS, no limit of requests, some clients", []string{
+			"--tls-min-version=1.2", "--max-requests-in-flight=0", "--client-ca-file=/ca.crt", "--client-names=kube-apiserver,admission.example.com",
+		}, nil},
+		{"a certificate of its own, for a test", []string{"--certificate-secret=meshwarden-certificate", "--certificate-lifetime=10s", "--ca-lifetime=20s"}, nil},
 		{"one interface alone, any free port for the metrics", []string{"--bind-address=[::1]:8443", "--metrics-address=127.0.0.1:0"}, nil},
 		{"several actions, in one option and in two", []string{"--rule-action=MW101=warn,MW102=audit", "--rule-action=MW207=deny"}, nil},
 	}
@@ -168,7 +180,7 @@ func TestHelp(t *testing.T) {
 			}
 		})
 	}
-	if diff := cmp.Diff([]string{"Serving", "Enforcement", "Onboarding", "Mesh", "Cluster", "Logging"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"Serving", "Certificate", "Connections", "Enforcement", "Onboarding", "Mesh", "Cluster", "Logging"}, names); diff != "" {
 		t.Errorf("sections (-want +got):\n%s", diff)
 	}
 	if !strings.Contains(help, "Usage:\n  serve [options]\n") || !strings.HasPrefix(help, "Answer admission requests") {

@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 
 	"k8s.io/client-go/util/cert"
-
-	"github.com/meshwarden/meshwarden/pkg/admission"
 )
 
 // generateCertificate makes a CA and a serving certificate for this machine and for Meshwarden's Service, unless the
@@ -23,9 +21,8 @@ func generateCertificate(dir, namespace string) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot look for a serving certificate: %w", err)
 	}
-	service := fmt.Sprintf("%s.%s.svc", admission.ServiceName, namespace)
 	loopback := []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
-	chain, key, err := cert.GenerateSelfSignedCertKey("localhost", loopback, []string{service})
+	chain, key, err := cert.GenerateSelfSignedCertKey("localhost", loopback, []string{serviceHost(namespace)})
 	if err != nil {
 		return fmt.Errorf("cannot generate a serving certificate: %w", err)
 	}

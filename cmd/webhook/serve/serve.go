@@ -2,9 +2,9 @@ package serve
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -24,12 +24,15 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
+	"github.com/meshwarden/meshwarden/cmd/webhook/version"
 	"github.com/meshwarden/meshwarden/pkg/admission"
 	"github.com/meshwarden/meshwarden/pkg/audit"
+	"github.com/meshwarden/meshwarden/pkg/certificate"
 	"github.com/meshwarden/meshwarden/pkg/informer"
 	"github.com/meshwarden/meshwarden/pkg/mesh"
 	"github.com/meshwarden/meshwarden/pkg/onboarding"
 	"github.com/meshwarden/meshwarden/pkg/policy"
+	"github.com/meshwarden/meshwarden/pkg/server"
 )
 
 // run serves until the context ends, then drains and returns.
@@ -43,15 +46,18 @@ func run(ctx context.Context, s settings, log logr.Logger) error {
 	if err != nil {
 		return err
 	}
-	cert := newCertificate(s.CertDir, log.WithName("certificate"))
-	mgr, err := newManager(config, s, cert)
+	mgr, err := newManager(config, s)
 	if err != nil {
 		return err
 	}
-	if err := wire(ctx, mgr, s, cert, log); err != nil {
+	if err := wire(ctx, mgr, s, log); err != nil {
 		return err
 	}
-	log.Info("starting", "bindAddress", s.BindAddress, "enforcement", s.Enforcement, "backfill", s.Backfill)
+	if err := version.RegisterMetric(metrics.Registry); err != nil {
+		return err
+	}
+	built := version.Get()
+	log.Info("starting", "version", built.Version, "commit", built.Commit, "bindAddress", s.BindAddress, "enforcement", s.Enforcement, "backfill", s.Backfill)
 	if err := mgr.Start(drained(ctx, s.DrainDelay, log)); err != nil {
 		return fmt.Errorf("stopped serving: %w", err)
 	}
@@ -80,7 +86,7 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 	return config, nil
 }
 
-func newManager(config *rest.Config, s settings, cert *certificate) (manager.Manager, error) {
+func newManager(config *rest.Config, s settings) (manager.Manager, error) {
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		LeaderElection:                s.LeaderElect,
 		LeaderElectionID:              "meshwarden",
@@ -88,20 +94,10 @@ func newManager(config *rest.Config, s settings, cert *certificate) (manager.Man
 		LeaderElectionReleaseOnCancel: true, // the process ends right after, so nothing of it writes any more
 		HealthProbeBindAddress:        s.HealthAddress,
 		Metrics:                       metricsserver.Options{BindAddress: s.MetricsAddress},
-		WebhookServer: webhook.NewServer(webhook.Options{
-			Host: s.host, Port: s.port,
-			TLSOpts: []func(*tls.Config){func(c *tls.Config) { c.GetCertificate = cert.get; c.MinVersion = tls.VersionTLS12 }},
-		}),
 		Cache: cache.Options{
 			ReaderFailOnMissingInformer: true,
 			DefaultTransform:            cache.TransformStripManagedFields(),
-			ByObject: map[client.Object]cache.ByObject{
-				&networkingv1.NetworkPolicy{}: {
-					Field: fields.OneTermEqualSelector("metadata.name", policy.NetworkPolicyName),
-					// Their managedFields tell whose they are.
-					Transform: func(o any) (any, error) { return o, nil },
-				},
-			},
+			ByObject:                    cached(s),
 		},
 	})
 	if err != nil {
@@ -110,14 +106,29 @@ func newManager(config *rest.Config, s settings, cert *certificate) (manager.Man
 	return mgr, nil
 }
 
+// cached returns what the manager's cache holds of kinds of which it does not hold everything.
+func cached(s settings) map[client.Object]cache.ByObject {
+	objects := map[client.Object]cache.ByObject{
+		&networkingv1.NetworkPolicy{}: {
+			Field: fields.OneTermEqualSelector("metadata.name", policy.NetworkPolicyName),
+			// Their managedFields tell whose they are.
+			Transform: func(o any) (any, error) { return o, nil },
+		},
+	}
+	if s.CertificateSecret != "" {
+		maps.Copy(objects, certificate.Cached(client.ObjectKey{Namespace: s.Namespace, Name: s.CertificateSecret}, s.WebhookConfiguration))
+	}
+	return objects
+}
+
 // wire builds the parts and hands them to the manager.
-func wire(ctx context.Context, mgr manager.Manager, s settings, cert *certificate, log logr.Logger) error {
+func wire(ctx context.Context, mgr manager.Manager, s settings, log logr.Logger) error {
 	model, err := mesh.New()
 	if err != nil {
 		return err
 	}
 	cluster, err := informer.New(informer.Options{
-		Config: mgr.GetConfig(), Model: model, IstioNamespace: s.IstioNamespace, Given: s.mesh, Reader: mgr.GetAPIReader(),
+		Config: mgr.GetConfig(), Model: model, IstioNamespace: s.IstioNamespace, Given: s.mesh, ReadSecrets: s.ReadSecrets, Reader: mgr.GetAPIReader(),
 		Registerer: metrics.Registry, Clock: clock.RealClock{}, Log: log.WithName("informer"),
 	})
 	if err != nil {
@@ -139,20 +150,28 @@ func wire(ctx context.Context, mgr manager.Manager, s settings, cert *certificat
 	if err != nil {
 		return err
 	}
-	server := mgr.GetWebhookServer()
-	server.Register(admission.NamespacePath, &webhook.Admission{Handler: admission.NewNamespaceHandler(s.excluded, admissionMetrics.AnsweredNamespace)})
-	server.Register(admission.ValidatePath, &webhook.Admission{Handler: admission.NewValidator(admission.Options{
-		Model: model, Cluster: cluster, Rules: s.rules, Enforcement: policy.Action(s.Enforcement),
-		Overridable: s.Overridable, Deadline: s.Deadline, Recorder: recorder, Metrics: admissionMetrics,
-		Clock: clock.RealClock{}, Log: log.WithName("admission"),
-	})})
+	cert := newServing(s, log.WithName("certificate"))
+	webhooks, err := newServer(ctx, s, cert.get, map[string]webhook.AdmissionHandler{
+		admission.NamespacePath: admission.NewNamespaceHandler(s.excluded, admissionMetrics.AnsweredNamespace),
+		admission.ValidatePath: admission.NewValidator(admission.Options{
+			Model: model, Cluster: cluster, Rules: s.rules, Enforcement: policy.Action(s.Enforcement),
+			Overridable: s.Overridable, Deadline: s.Deadline, Recorder: recorder, Metrics: admissionMetrics,
+			Clock: clock.RealClock{}, Log: log.WithName("admission"),
+		}),
+	}, metrics.Registry, log.WithName("server"))
+	if err != nil {
+		return err
+	}
 	if err := onboarding.Setup(mgr, onboarding.Options{
 		Backfill: s.backfill, Excluded: s.excluded, Events: recorder, Metrics: metrics.Registry,
 		InstalledAt: (&installation{reader: mgr.GetAPIReader(), name: s.WebhookConfiguration}).time,
 	}); err != nil {
 		return err
 	}
-	runnables := []manager.Runnable{cert, auditor, recorder}
+	if err := addServing(mgr, s, cert, recorder, log.WithName("certificate")); err != nil {
+		return err
+	}
+	runnables := []manager.Runnable{webhooks, auditor, recorder}
 	for _, i := range cluster.Informers() {
 		runnables = append(runnables, i)
 	}
@@ -161,11 +180,11 @@ func wire(ctx context.Context, mgr manager.Manager, s settings, cert *certificat
 			return fmt.Errorf("cannot add a part to the manager: %w", err)
 		}
 	}
-	return addChecks(ctx, mgr, cluster, cert)
+	return addChecks(ctx, mgr, cluster, cert, webhooks)
 }
 
 // addChecks adds liveness and readiness. ctx is the one that ends when the process is told to stop.
-func addChecks(ctx context.Context, mgr manager.Manager, cluster *informer.Cluster, cert *certificate) error {
+func addChecks(ctx context.Context, mgr manager.Manager, cluster *informer.Cluster, cert serving, webhooks *server.Server) error {
 	started := &startedFlag{}
 	checks := map[string]healthz.Checker{
 		"draining": func(*http.Request) error {
@@ -177,7 +196,7 @@ func addChecks(ctx context.Context, mgr manager.Manager, cluster *informer.Clust
 		"caches":      started.ready,
 		"model":       func(*http.Request) error { return cluster.Ready() },
 		"certificate": cert.ready,
-		"webhook":     mgr.GetWebhookServer().StartedChecker(),
+		"webhook":     webhooks.Ready,
 	}
 	err := errors.Join(mgr.Add(started), mgr.AddHealthzCheck("ping", healthz.Ping))
 	for name, check := range checks {
