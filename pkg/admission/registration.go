@@ -13,11 +13,15 @@ const (
 	ServiceName = "meshwarden-webhook"
 	// NamespacePath serves the mutating webhook on Namespaces.
 	NamespacePath = "/mutate-namespace"
-	// ValidatePath serves the validating webhooks on Gateways and VirtualServices.
-	ValidatePath = "/validate"
+	// ValidatePath serves the validating webhooks on Gateways and VirtualServices, as does every path below it.
+	ValidatePath = "/validate/"
 	// ConfigurationName is the name of both webhook configurations.
 	ConfigurationName = "meshwarden"
 )
+
+// emergencyPath is where the validating webhooks call. When Meshwarden does not answer, the API server refuses the request
+// with words of its own, and the URL is all in them that is ours to choose: it says what to do.
+const emergencyPath = ValidatePath + "see/docs/operations.md/in-an-emergency/kubectl/delete/validatingwebhookconfiguration/" + ConfigurationName
 
 // Mutating returns the registration of the webhook on Namespaces, with Meshwarden's Service in the given namespace.
 //
@@ -49,16 +53,12 @@ func Validating(namespace string) *admissionregistrationv1.ValidatingWebhookConf
 	webhook := func(name, resource string, failure admissionregistrationv1.FailurePolicyType, operations ...admissionregistrationv1.OperationType) admissionregistrationv1.ValidatingWebhook {
 		var conditions []admissionregistrationv1.MatchCondition
 		if failure == admissionregistrationv1.Fail {
-			// The handler lets such objects pass, but it has to be there to do so: a finalizer that cannot be removed
-			// while Meshwarden is away would keep its namespace from being deleted.
-			conditions = []admissionregistrationv1.MatchCondition{{
-				Name: "not-being-deleted", Expression: "!has(object.metadata.deletionTimestamp)",
-			}}
+			conditions = matchConditions()
 		}
 		return admissionregistrationv1.ValidatingWebhook{
 			MatchConditions:         conditions,
 			Name:                    name,
-			ClientConfig:            clientConfig(namespace, ValidatePath),
+			ClientConfig:            clientConfig(namespace, emergencyPath),
 			Rules:                   rules(istio.GroupVersion().Group, istio.GroupVersion().Version, resource, admissionregistrationv1.NamespacedScope, operations...),
 			FailurePolicy:           &failure,
 			MatchPolicy:             new(admissionregistrationv1.Equivalent),
@@ -75,6 +75,22 @@ func Validating(namespace string) *admissionregistrationv1.ValidatingWebhookConf
 			webhook("gateway.meshwarden.io", "gateways", admissionregistrationv1.Fail, admissionregistrationv1.Create, admissionregistrationv1.Update),
 			webhook("gateway-delete.meshwarden.io", "gateways", admissionregistrationv1.Ignore, admissionregistrationv1.Delete),
 		},
+	}
+}
+
+// matchConditions keep away what is not to be judged, so that it passes while Meshwarden is away as well. They must never
+// fail: where a condition has no value, the API server refuses the request.
+func matchConditions() []admissionregistrationv1.MatchCondition {
+	const allowed = `.metadata.?annotations[?"` + AllowAnnotation + `"]`
+	return []admissionregistrationv1.MatchCondition{
+		// A finalizer that cannot be removed would keep its namespace from being deleted.
+		{Name: "not-being-deleted", Expression: `!has(object.metadata.deletionTimestamp)`},
+		// An update is judged if it changes what the rules read or what admission reads besides. Any other one could at most
+		// repeat as warnings what the stored object has already. The API server raises the generation with each change outside
+		// of the metadata, and nobody else can write it: comparing it costs nothing, where comparing the specs would cost the
+		// more the larger they are, and takes numbers for equal that Istio may not.
+		{Name: "changes-what-is-judged", Expression: `request.operation != "UPDATE" || ` +
+			`object.metadata.?generation != oldObject.metadata.?generation || object` + allowed + ` != oldObject` + allowed},
 	}
 }
 
