@@ -1,5 +1,6 @@
-// Command generate writes the files that follow from the code: the documentation of the rules and the registration of the
-// webhooks. It is run in the repository's root; with -check it writes nothing and fails when a file is out of date.
+// Command generate writes the files that follow from the code, the documentation of the rules and the registration of the
+// webhooks, and the templates of the Helm chart, which follow from the manifests. It is run in the repository's root; with
+// -check it writes nothing and fails when a file is out of date.
 package main
 
 import (
@@ -31,7 +32,7 @@ type file struct {
 }
 
 func run(root string, check bool) error {
-	files, err := generate(os.DirFS(filepath.Join(root, "testdata", "rules")))
+	files, err := generate(os.DirFS(root))
 	if err != nil {
 		return err
 	}
@@ -47,7 +48,11 @@ func run(root string, check bool) error {
 	return errors.Join(faults...)
 }
 
-func generate(cases fs.FS) ([]file, error) {
+func generate(root fs.FS) ([]file, error) {
+	cases, err := fs.Sub(root, "testdata/rules")
+	if err != nil {
+		return nil, err
+	}
 	fixtures, err := fixture.Load(cases)
 	if err != nil {
 		return nil, err
@@ -60,7 +65,12 @@ func generate(cases fs.FS) ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []file{{"docs/rules.md", rules}, {"manifests/base/webhooks.yaml", webhooks}}, nil
+	generated := []file{{"docs/rules.md", rules}, {webhooksPath, webhooks}}
+	chart, err := chartFiles(root, generated)
+	if err != nil {
+		return nil, err
+	}
+	return append(generated, chart...), nil
 }
 
 func (f file) write() error {

@@ -13,12 +13,14 @@ import (
 	"github.com/meshwarden/meshwarden/pkg/policy"
 )
 
-// repository returns a folder with the repository's test cases, and nothing else of it.
+// repository returns a folder with the repository's test cases and manifests, and nothing else of it.
 func repository(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
-	if err := os.CopyFS(filepath.Join(root, "testdata", "rules"), os.DirFS("../../testdata/rules")); err != nil {
-		t.Fatal(err)
+	for _, folder := range []string{"testdata/rules", "manifests", "certs"} {
+		if err := os.CopyFS(filepath.Join(root, folder), os.DirFS(filepath.Join("..", "..", folder))); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return root
 }
@@ -36,6 +38,12 @@ func TestCheck(t *testing.T) {
 		{"the files are missing", func(root string) error {
 			return os.RemoveAll(filepath.Join(root, "docs"))
 		}, []string{"docs/rules.md is out of date"}},
+		{"a template of the chart was edited", func(root string) error {
+			return os.WriteFile(filepath.Join(root, "charts/meshwarden/templates/service.yaml"), []byte("edited"), 0o600)
+		}, []string{"charts/meshwarden/templates/service.yaml is out of date"}},
+		{"a manifest was edited, and the chart was not", func(root string) error {
+			return os.WriteFile(filepath.Join(root, "manifests/base/service.yaml"), []byte("kind: Service\nmetadata:\n  name: other\n"), 0o600)
+		}, []string{"charts/meshwarden/templates/service.yaml is out of date"}},
 		{"each file is named", func(root string) error {
 			for _, name := range []string{"docs/rules.md", "manifests/base/webhooks.yaml"} {
 				if err := os.Truncate(filepath.Join(root, name), 10); err != nil {
@@ -72,9 +80,10 @@ func TestCheckWritesNothing(t *testing.T) {
 	if err := run(root, true); err == nil {
 		t.Error("check: no error where no file is")
 	}
-	entries, err := os.ReadDir(root)
-	if err != nil || len(entries) != 1 {
-		t.Errorf("check left %v, %v, want the test cases alone", entries, err)
+	for _, folder := range []string{"docs", "charts"} {
+		if _, err := os.Stat(filepath.Join(root, folder)); !os.IsNotExist(err) {
+			t.Errorf("check left %s: %v", folder, err)
+		}
 	}
 }
 
