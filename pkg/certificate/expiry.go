@@ -125,9 +125,13 @@ func (e *Expiry) warn(ctx context.Context) time.Duration {
 	due, wait := e.due(now)
 	for _, w := range due {
 		until := w.certificate.NotAfter.UTC().Format(time.RFC3339)
-		e.options.Log.Error(errors.New("a certificate is about to expire"), "nobody has renewed it", "certificate", w.name, "notAfter", until)
-		e.Event(ctx, corev1.EventTypeWarning, ReasonExpiring, "%s expires at %s and has not been renewed; without it the API server cannot "+
-			"reach Meshwarden, and no Gateway or VirtualService can be created or changed: %s", describe(w.name), until, e.options.Remedy)
+		err, tense := errors.New("a certificate is about to expire"), "expires"
+		if now.After(w.certificate.NotAfter) {
+			err, tense = errors.New("a certificate has expired"), "expired"
+		}
+		e.options.Log.Error(err, "nobody has renewed it", "certificate", w.name, "notAfter", until)
+		e.Event(ctx, corev1.EventTypeWarning, ReasonExpiring, "%s %s at %s and has not been renewed; without it the API server cannot "+
+			"reach Meshwarden, and no Gateway or VirtualService can be created or changed: %s", describe(w.name), tense, until, e.options.Remedy)
 	}
 	return wait
 }

@@ -25,6 +25,8 @@ const (
 	injectPause = time.Second
 	// certManagerAnnotation is on every Secret that cert-manager issues.
 	certManagerAnnotation = "cert-manager.io/certificate-name"
+	// ownLabel is on every Secret that a keeper has made.
+	ownLabel, ownLabelValue = "app.kubernetes.io/name", "meshwarden"
 )
 
 // keeper reads, asks Next, and writes. The manager never runs it twice at once.
@@ -80,8 +82,8 @@ func (k *keeper) keep(ctx context.Context) (time.Duration, error) {
 	}
 	now := k.options.Clock.Now()
 	stored, renewal := k.parse(ctx, secret)
-	paused, injectErr := k.load(ctx, stored, configurations, now, foreign(secret))
-	if foreign(secret) {
+	paused, injectErr := k.load(ctx, stored, configurations, now, foreign(secret) != nil)
+	if foreign(secret) != nil {
 		return lookAtLeast, injectErr
 	}
 	step, err := Next(Situation{
@@ -127,9 +129,19 @@ func (k *keeper) read(ctx context.Context) (*corev1.Secret, []client.Object, err
 	return secret, existing, nil
 }
 
-// foreign says whether cert-manager keeps the Secret. Two keepers would undo each other's work, and one that is being
-// replaced by the other has to give way.
-func foreign(secret *corev1.Secret) bool { return secret.Annotations[certManagerAnnotation] != "" }
+// foreign returns why the Secret is not Meshwarden's to write, or nil. Two keepers would undo each other's work, one that is
+// being replaced by the other has to give way, and nobody's private key may be lost because of its name.
+func foreign(secret *corev1.Secret) error {
+	switch {
+	case secret.Annotations[certManagerAnnotation] != "":
+		return fmt.Errorf("cert-manager keeps it (annotation %s), so Meshwarden only serves it: to have Meshwarden keep it, delete the "+
+			"Certificate and then the Secret", certManagerAnnotation)
+	case len(secret.Data) > 0 && secret.Labels[ownLabel] != ownLabelValue:
+		return fmt.Errorf("somebody else made it (it has no label %s=%s), so Meshwarden does not write it: delete it, or give another name "+
+			"with --certificate-secret", ownLabel, ownLabelValue)
+	}
+	return nil
+}
 
 // parse returns what the Secret holds and asks for, and says once what of it cannot be read.
 func (k *keeper) parse(ctx context.Context, secret *corev1.Secret) (State, Renewal) {
@@ -137,9 +149,8 @@ func (k *keeper) parse(ctx context.Context, secret *corev1.Secret) (State, Renew
 		return State{}, NoRenewal
 	}
 	stored, err := Parse(secret.Data, secret.Annotations)
-	if foreign(secret) {
-		err = fmt.Errorf("cert-manager keeps it (annotation %s), so Meshwarden only serves it: to have Meshwarden keep it, delete the "+
-			"Certificate and then the Secret", certManagerAnnotation)
+	if reason := foreign(secret); reason != nil {
+		err = reason
 	}
 	renewal, renewalErr := ParseRenewal(secret.Annotations[RenewAnnotation])
 	complaint := ""

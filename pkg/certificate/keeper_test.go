@@ -360,3 +360,25 @@ func TestCached(t *testing.T) {
 		t.Errorf("selectors (-want +got):\n%s", diff)
 	}
 }
+
+func TestForeign(t *testing.T) {
+	data := map[string][]byte{"tls.crt": nil}
+	tests := []struct {
+		reason string
+		secret corev1.Secret
+		says   string
+	}{
+		{"there is none yet", corev1.Secret{}, ""},
+		{"an empty one was prepared", corev1.Secret{ObjectMeta: metav1.ObjectMeta{ResourceVersion: "1"}}, ""},
+		{"a keeper made it", corev1.Secret{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{ownLabel: ownLabelValue}}, Data: data}, ""},
+		{"somebody else's key is in it", corev1.Secret{Data: data}, "somebody else made it"},
+		{"cert-manager keeps it", corev1.Secret{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{certManagerAnnotation: "a"}}, Data: data}, "cert-manager keeps it"},
+	}
+	for _, tc := range tests {
+		t.Run(tc.reason, func(t *testing.T) {
+			if err := foreign(&tc.secret); (err != nil) != (tc.says != "") || err != nil && !strings.HasPrefix(err.Error(), tc.says) {
+				t.Errorf("foreign: %v, want %q", err, tc.says)
+			}
+		})
+	}
+}

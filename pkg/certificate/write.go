@@ -69,7 +69,7 @@ func (k *keeper) create(ctx context.Context, want *corev1.Secret) error {
 	want.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
 	want.Namespace, want.Name = k.options.Secret.Namespace, k.options.Secret.Name
 	want.ResourceVersion = absentVersion
-	want.Labels = map[string]string{"app.kubernetes.io/name": "meshwarden"}
+	want.Labels = map[string]string{ownLabel: ownLabelValue}
 	want.Type = corev1.SecretTypeTLS // as cert-manager's: whoever changes over need not delete it
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(want)
 	if err != nil {
@@ -89,8 +89,12 @@ func (k *keeper) tell(ctx context.Context, step Step) {
 			"of a replica; to renew the certificate, annotate it with %s=%s", k.options.Secret.Name, RenewAnnotation, RenewCertificate)
 	}
 	if slices.Contains(step.Changes, AuthorityAdded) {
-		k.options.Expiry.Event(ctx, corev1.EventTypeNormal, ReasonRenewed, "CA %s was added, which expires at %s; it signs as soon as the webhook "+
-			"configurations have trusted it for %s", fingerprint(newest), newest.NotAfter.UTC().Format(time.RFC3339), k.options.Terms.Overlap())
+		when := "it signs at once"
+		if len(state.Authorities) > 1 {
+			when = fmt.Sprintf("it signs as soon as the webhook configurations have trusted it for %s", k.options.Terms.Overlap())
+		}
+		k.options.Expiry.Event(ctx, corev1.EventTypeNormal, ReasonRenewed, "CA %s was added, which expires at %s; %s",
+			fingerprint(newest), newest.NotAfter.UTC().Format(time.RFC3339), when)
 	}
 	if slices.Contains(step.Changes, Signed) {
 		k.options.Expiry.Event(ctx, corev1.EventTypeNormal, ReasonRenewed, "serving certificate %s was signed, which expires at %s",
@@ -123,7 +127,7 @@ func (k *keeper) inject(ctx context.Context, bundle []byte, configurations []cli
 		}
 		k.injected[kind] = now
 		k.injections.WithLabelValues(kind).Inc()
-		logf.FromContext(ctx).Info("caBundle written", "kind", kind, "name", have.GetName())
+		logf.FromContext(ctx).Info("caBundle written", "kind", kind, "configuration", have.GetName())
 	}
 	return paused, errors.Join(errs...)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -24,6 +25,7 @@ import (
 // until then the replica is not ready, and a TLS handshake fails.
 type certificateFiles struct {
 	dir, certFile, keyFile string
+	clock                  clock.PassiveClock
 	log                    logr.Logger
 	current                atomic.Pointer[certwatcher.CertWatcher]
 	expiry                 *certificate.Expiry // nil: nobody asks
@@ -31,7 +33,7 @@ type certificateFiles struct {
 }
 
 func newCertificateFiles(dir string, log logr.Logger) *certificateFiles {
-	return &certificateFiles{dir: dir, certFile: filepath.Join(dir, "tls.crt"), keyFile: filepath.Join(dir, "tls.key"), log: log}
+	return &certificateFiles{dir: dir, certFile: filepath.Join(dir, "tls.crt"), keyFile: filepath.Join(dir, "tls.key"), clock: clock.RealClock{}, log: log}
 }
 
 func (c *certificateFiles) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -42,8 +44,13 @@ func (c *certificateFiles) get(hello *tls.ClientHelloInfo) (*tls.Certificate, er
 }
 
 func (c *certificateFiles) ready(*http.Request) error {
-	if c.current.Load() == nil {
+	served, err := c.get(nil)
+	if err != nil {
 		return fmt.Errorf("no serving certificate: %s and %s are not there or do not fit", c.certFile, c.keyFile)
+	}
+	// Another replica may have the next one already.
+	if until := served.Leaf.NotAfter; c.clock.Now().After(until) {
+		return fmt.Errorf("the serving certificate in %s expired at %s", c.certFile, until.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

@@ -2,11 +2,8 @@ package serve
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -18,7 +15,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -32,7 +28,6 @@ import (
 	"github.com/meshwarden/meshwarden/pkg/mesh"
 	"github.com/meshwarden/meshwarden/pkg/onboarding"
 	"github.com/meshwarden/meshwarden/pkg/policy"
-	"github.com/meshwarden/meshwarden/pkg/server"
 )
 
 // run serves until the context ends, then drains and returns.
@@ -180,51 +175,5 @@ func wire(ctx context.Context, mgr manager.Manager, s settings, log logr.Logger)
 			return fmt.Errorf("cannot add a part to the manager: %w", err)
 		}
 	}
-	return addChecks(ctx, mgr, cluster, cert, webhooks)
-}
-
-// addChecks adds liveness and readiness. ctx is the one that ends when the process is told to stop.
-func addChecks(ctx context.Context, mgr manager.Manager, cluster *informer.Cluster, cert serving, webhooks *server.Server) error {
-	started := &startedFlag{}
-	checks := map[string]healthz.Checker{
-		"draining": func(*http.Request) error {
-			if ctx.Err() != nil {
-				return errors.New("told to stop")
-			}
-			return nil
-		},
-		"caches":      started.ready,
-		"model":       func(*http.Request) error { return cluster.Ready() },
-		"certificate": cert.ready,
-		"webhook":     webhooks.Ready,
-	}
-	err := errors.Join(mgr.Add(started), mgr.AddHealthzCheck("ping", healthz.Ping))
-	for name, check := range checks {
-		err = errors.Join(err, mgr.AddReadyzCheck(name, check))
-	}
-	if err != nil {
-		return fmt.Errorf("cannot add health checks: %w", err)
-	}
-	return nil
-}
-
-// startedFlag is set once the manager has synced its caches: it starts such parts only then.
-type startedFlag struct{ set atomic.Bool }
-
-// Start implements manager.Runnable.
-func (f *startedFlag) Start(context.Context) error {
-	f.set.Store(true)
-	return nil
-}
-
-// NeedLeaderElection implements manager.LeaderElectionRunnable.
-func (f *startedFlag) NeedLeaderElection() bool {
-	return false
-}
-
-func (f *startedFlag) ready(*http.Request) error {
-	if !f.set.Load() {
-		return errors.New("the caches of namespaces and network policies are not synced yet")
-	}
-	return nil
+	return addChecks(ctx, mgr, cluster, cert, webhooks, metrics.Registry)
 }
