@@ -218,7 +218,7 @@ func (l *loader) undecodable(o *object, kind policy.Kind, err error) {
 	message := err.Error()
 	if wrong := new(json.UnmarshalTypeError); errors.As(err, &wrong) {
 		line = lineOf(o.node, wrong.Field)
-		message = fmt.Sprintf("%s cannot be a %s", wrong.Field, wrong.Value)
+		message = fmt.Sprintf("%s cannot be of type %s", wrong.Field, wrong.Value)
 	}
 	l.problem(o.file, line, fmt.Sprintf("the %s cannot be read: %s", kind, message))
 }

@@ -53,7 +53,7 @@ func TestProblems(t *testing.T) {
 			"1: Istio has no Gateway networking.istio.io/v2: its versions are v1, v1beta1, v1alpha3",
 		}},
 		{"no name", "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata:\n  labels: {}\n", []string{"3: the Gateway has no metadata.name"}},
-		{"a name that is no text", "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata:\n  name: on\n", []string{"4: the Gateway cannot be read: metadata.name cannot be a bool"}},
+		{"a name that is no text", "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata:\n  name: on\n", []string{"4: the Gateway cannot be read: metadata.name cannot be of type bool"}},
 		{"a time that is none", "apiVersion: v1\nkind: Service\nmetadata: {name: a, creationTimestamp: today}\n", []string{
 			`1: the Service cannot be read: parsing time "today" as "2006-01-02T15:04:05Z07:00": cannot parse "today" as "2006"`,
 		}},
