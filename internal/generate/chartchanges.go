@@ -18,11 +18,8 @@ func chartChanges() map[string]change {
 webhooks:
 `,
 		}}},
-		"manifests/base/namespace-guard.yaml": {edits: []edit{
-			{old: "system:serviceaccount:meshwarden:", new: "system:serviceaccount:{{ .Release.Namespace }}:"},
-			{old: "object.metadata.name == 'meshwarden'", new: "object.metadata.name == '{{ .Release.Namespace }}'"},
-		}},
-		"certs/issuer.yaml": {when: `and (eq .Values.certificate.mode "cert-manager") (not .Values.certificate.issuerRef)`},
+		"manifests/base/namespace-guard.yaml": {},
+		"certs/issuer.yaml":                   {when: `and (eq .Values.certificate.mode "cert-manager") (not .Values.certificate.issuerRef)`},
 		"certs/certificate.yaml": {edits: []edit{
 			{old: "meshwarden-webhook.meshwarden.svc", new: "meshwarden-webhook.{{ .Release.Namespace }}.svc"},
 			{
