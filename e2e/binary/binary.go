@@ -33,6 +33,10 @@ const (
 	WebhookRace Binary = "webhook-race"
 	// Walk is the program of `make run`.
 	Walk Binary = "walk"
+	// Kubectl is kubectl of the control plane's version.
+	Kubectl Binary = "kubectl"
+	// CertManager has cert-manager's controllers and its CA injector.
+	CertManager Binary = "certmanager"
 )
 
 // Progress is told, while a build runs, how many packages were compiled so far.
@@ -85,8 +89,13 @@ func (b Binary) recipe(ctx context.Context, e2e string) (recipe, error) {
 			flags = append(flags, "-tags=nocontrollermanager")
 		}
 		return recipe{dir: e2e, pkg: "./cmd/controlplane", flags: flags}, nil
+	case Kubectl:
+		flags, err := versionFlags(ctx)
+		return recipe{dir: e2e, pkg: "./cmd/kubectl", flags: flags}, err
 	case Walk:
 		return recipe{dir: e2e, pkg: "./cmd/walk"}, nil
+	case CertManager:
+		return recipe{dir: e2e, pkg: "./cmd/certmanager"}, nil
 	case Webhook, WebhookRace:
 		r := recipe{dir: filepath.Dir(e2e), pkg: "./cmd/webhook"}
 		if b == WebhookRace && cgoUsable(ctx) {
@@ -112,8 +121,8 @@ func (r recipe) build(ctx context.Context, path string, progress Progress) error
 	return nil
 }
 
-// versionFlags stamps the version of Kubernetes into the API server, which says
-// v0.0.0 otherwise, and that is a version that clients do not accept.
+// versionFlags stamps the version of Kubernetes into its programs, which say v0.0.0
+// otherwise, and that is a version that clients do not accept of an API server.
 func versionFlags(ctx context.Context) ([]string, error) {
 	version, err := module.Version(ctx, "k8s.io/kubernetes")
 	if err != nil {

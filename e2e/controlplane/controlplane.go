@@ -45,6 +45,10 @@ type Options struct {
 	// Roles are the processes to start; empty means all. They start in the order
 	// that they need each other in, whatever their order here.
 	Roles []Role
+	// APIServerArgs are further arguments of kube-apiserver.
+	APIServerArgs []string
+	// ControllerManagerArgs are further arguments of kube-controller-manager.
+	ControllerManagerArgs []string
 	// Log gets the logs of all roles, in whole lines that begin with the role; nil
 	// drops them. Errors quote the last lines in any case.
 	Log io.Writer

@@ -104,10 +104,8 @@ func waitEstablished(ctx context.Context, resource dynamic.ResourceInterface, na
 		if err != nil {
 			return false, err
 		}
-		conditions, _, err := unstructured.NestedSlice(crd.Object, "status", "conditions")
-		if err != nil {
-			return false, err
-		}
+		// Until the API server has looked at the CRD they are null, which this function takes for an error.
+		conditions, _, _ := unstructured.NestedSlice(crd.Object, "status", "conditions")
 		for _, condition := range conditions {
 			fields, ok := condition.(map[string]any)
 			if ok && fields["type"] == "Established" && fields["status"] == "True" {

@@ -97,7 +97,7 @@ func (cp *ControlPlane) arguments(role Role) []string {
 			"--key-file=" + cp.state.serverKeyFile(),
 		}
 	case APIServer:
-		return cp.apiServerArguments()
+		return append(cp.apiServerArguments(), cp.options.APIServerArgs...)
 	default:
 		return cp.controllerManagerArguments()
 	}
@@ -131,7 +131,7 @@ func (cp *ControlPlane) apiServerArguments() []string {
 }
 
 func (cp *ControlPlane) controllerManagerArguments() []string {
-	return []string{
+	return append([]string{
 		"--bind-address=" + loopback,
 		"--secure-port=" + strconv.Itoa(cp.ports[ControllerManager]),
 		"--tls-cert-file=" + cp.state.serverFile(),
@@ -148,7 +148,7 @@ func (cp *ControlPlane) controllerManagerArguments() []string {
 		"--kube-api-burst=1000",
 		// It would make this folder in /usr otherwise.
 		"--flex-volume-plugin-dir=" + cp.state.path("volume-plugins"),
-	}
+	}, cp.options.ControllerManagerArgs...)
 }
 
 // readiness is what a role answers when it is ready.
