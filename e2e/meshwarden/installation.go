@@ -1,48 +1,51 @@
-// Package meshwarden installs Meshwarden into a local control plane and runs its replicas there. The binary, its
-// arguments, its manifests and its API server are the real ones. What stands in for a cluster's kubelet and EndpointSlices
-// is this package: it starts the replicas as processes, asks for their readiness, and routes the Service to those that
-// are ready.
+// Package meshwarden installs Meshwarden into a local control plane and runs its replicas there. The program, its
+// manifests, its ServiceAccount and its API server are the real ones. What a cluster has besides, this package plays:
+//
+//   - kubectl, which builds and applies a kustomization
+//   - the kubelet, which starts what the Deployment says with a token of its ServiceAccount, keeps Secrets in folders, and
+//     asks for readiness
+//   - the EndpointSlices, which lead the Service to the replicas that are ready.
+//
+// Containers are not played: a replica is a process of this machine. Whatever else the Deployment may come to say is an
+// error here, never ignored.
 package meshwarden
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
-	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/kustomize/api/types"
 
 	"github.com/meshwarden/meshwarden/e2e/controlplane"
-	"github.com/meshwarden/meshwarden/e2e/module"
 )
 
-const (
-	// Namespace is where Meshwarden is installed.
-	Namespace = "meshwarden"
-	// service is the Service that the webhook configurations name.
-	service     = "meshwarden-webhook"
-	servicePort = 443
-	// probePeriod is how often a replica is asked whether it is ready.
-	probePeriod = 100 * time.Millisecond
-)
+// Namespace is where the manifests install Meshwarden.
+const Namespace = "meshwarden"
+
+// name is the name of Meshwarden's Deployment.
+const name = "meshwarden"
 
 // Options say how to install.
 type Options struct {
-	// Binary is the path of Meshwarden's program.
+	// Binary is the path of Meshwarden's program. It takes the place of the image. Required.
 	Binary string
-	// Dir takes the serving certificate and the kubeconfig. Replicas share it.
+	// Dir takes what the replicas have on disk. Required.
 	Dir string
-	// Args are given to every replica, besides those that the installation needs.
+	// Overlay is what to install; empty means SelfManaged.
+	Overlay Overlay
+	// Components are folders in manifests/components to add.
+	Components []string
+	// Patches are what a user's kustomization would change.
+	Patches []types.Patch
+	// Args are arguments that a patch appends to those of the container.
 	Args []string
 	// Log gets the replicas' logs, in whole lines; nil drops them.
 	Log io.Writer
@@ -53,96 +56,123 @@ type Installation struct {
 	options Options
 	cp      *controlplane.ControlPlane
 	client  client.Client
+	// namespace is where Meshwarden is.
+	namespace string
+	objects   []*unstructured.Unstructured
+	warnings  warningRecorder
 
 	mu       sync.Mutex
 	replicas []*Replica
-	routed   []string
+	services []servicePort
+	ready    []*Replica
 }
 
-// Install creates Meshwarden's namespace and a certificate. The webhooks are registered with Register, once a replica is
-// ready, as an installation that must not disturb a cluster does it.
+// Install applies the overlay, as `kubectl apply --server-side -k` does. A warning of the API server is an error here. The
+// caller starts the replicas.
 func Install(ctx context.Context, cp *controlplane.ControlPlane, o Options) (*Installation, error) {
-	c, err := client.New(cp.Config(), client.Options{})
+	if o.Overlay == "" {
+		o.Overlay = SelfManaged
+	}
+	i, err := newInstallation(cp, Namespace, o)
+	if err == nil {
+		err = i.install(ctx)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("install meshwarden: %w", err)
-	}
-	i := &Installation{options: o, cp: cp, client: c}
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: Namespace}}
-	if err := c.Create(ctx, namespace); err != nil && !apierrors.IsAlreadyExists(err) {
-		return nil, fmt.Errorf("install meshwarden: %w", err)
-	}
-	if err := controlplane.WriteKubeconfig(cp.Config(), i.kubeconfig()); err != nil {
 		return nil, fmt.Errorf("install meshwarden: %w", err)
 	}
 	return i, nil
 }
 
-func (i *Installation) kubeconfig() string {
-	return filepath.Join(i.options.Dir, "meshwarden.kubeconfig")
-}
-func (i *Installation) certDir() string { return filepath.Join(i.options.Dir, "certs") }
-
-// Register applies the webhook configurations of manifests/base as they are, with the CA that cert-manager's injector
-// would add.
-func (i *Installation) Register(ctx context.Context) error {
-	ca, err := os.ReadFile(filepath.Join(i.certDir(), "ca.crt"))
-	if err != nil {
-		return fmt.Errorf("register the webhooks: a replica makes the certificate when it starts: %w", err)
+// Adopt takes over from somebody who has applied all that Meshwarden needs to the namespace, as Helm does. Of the options,
+// those that say what to install are not used.
+func Adopt(ctx context.Context, cp *controlplane.ControlPlane, namespace string, o Options) (*Installation, error) {
+	i, err := newInstallation(cp, namespace, o)
+	if err == nil {
+		err = i.readServices(ctx)
 	}
-	e2e, err := module.Dir(ctx, module.E2E)
 	if err != nil {
+		return nil, fmt.Errorf("adopt meshwarden: %w", err)
+	}
+	return i, nil
+}
+
+func newInstallation(cp *controlplane.ControlPlane, namespace string, o Options) (*Installation, error) {
+	i := &Installation{options: o, cp: cp, namespace: namespace}
+	config := cp.Config()
+	config.WarningHandlerWithContext = &i.warnings
+	var err error
+	i.client, err = client.New(config, client.Options{})
+	return i, err
+}
+
+func (i *Installation) install(ctx context.Context) error {
+	dir := filepath.Join(i.options.Dir, "kustomization")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	manifest, err := os.ReadFile(filepath.Join(filepath.Dir(e2e), "manifests", "base", "webhooks.yaml"))
-	if err != nil {
-		return fmt.Errorf("register the webhooks: %w", err)
+	if err := i.options.kustomization(ctx, dir); err != nil {
+		return err
 	}
-	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(manifest), 4096)
-	for {
-		var object unstructured.Unstructured
-		if err := decoder.Decode(&object.Object); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return fmt.Errorf("read the webhooks' manifest: %w", err)
-		}
-		if len(object.Object) == 0 {
-			continue
-		}
-		if err := injectCA(object.Object, ca); err != nil {
-			return fmt.Errorf("register %s: %w", object.GetKind(), err)
-		}
-		if err := i.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(&object), client.FieldOwner("install"), client.ForceOwnership); err != nil {
-			return fmt.Errorf("register %s: %w", object.GetKind(), err)
-		}
+	var err error
+	if i.objects, err = Build(dir); err != nil {
+		return err
 	}
+	if err := Apply(ctx, i.client, i.objects); err != nil {
+		return err
+	}
+	if warnings := i.warnings.take(); len(warnings) > 0 {
+		return fmt.Errorf("the API server warns of %q", warnings)
+	}
+	return i.readServices(ctx)
 }
 
-// injectCA sets the caBundle of every webhook of the configuration.
-func injectCA(configuration map[string]any, ca []byte) error {
-	webhooks, found, err := unstructured.NestedSlice(configuration, "webhooks")
-	if err != nil || !found {
-		return errors.Join(errors.New("the manifest has no list of webhooks"), err)
-	}
-	for _, w := range webhooks {
-		webhook, ok := w.(map[string]any)
-		if !ok {
-			return errors.New("the manifest's webhooks are not objects")
+// Objects returns what was applied, in its order. The caller must not change it.
+func (i *Installation) Objects() []*unstructured.Unstructured { return i.objects }
+
+// Rollout replaces the replicas that run, one after the other, as a Deployment with maxSurge 1 and maxUnavailable 0 does: a
+// new one is ready before an old one is told to stop. It returns the new ones.
+func (i *Installation) Rollout(ctx context.Context, o ReplicaOptions) ([]*Replica, error) {
+	var replicas []*Replica
+	for _, old := range i.running() {
+		replacement, err := i.Start(ctx, o)
+		if err != nil {
+			return replicas, fmt.Errorf("roll out: %w", err)
 		}
-		if err := unstructured.SetNestedField(webhook, encode(ca), "clientConfig", "caBundle"); err != nil {
-			return err
+		replicas = append(replicas, replacement)
+		if err := replacement.WaitReady(ctx); err != nil {
+			return replicas, fmt.Errorf("roll out: %w", err)
+		}
+		if err := old.Stop(ctx); err != nil {
+			return replicas, fmt.Errorf("roll out: %w", err)
 		}
 	}
-	return unstructured.SetNestedSlice(configuration, webhooks, "webhooks")
+	return replicas, nil
 }
 
-// Stop stops every replica that still runs.
+// running returns the replicas whose process has not ended, oldest first.
+func (i *Installation) running() []*Replica {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(i.replicas), func(r *Replica) bool {
+		select {
+		case <-r.Done():
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+// Stop stops every replica that still runs, all at once.
 func (i *Installation) Stop(ctx context.Context) error {
 	i.mu.Lock()
-	replicas := append([]*Replica(nil), i.replicas...)
+	replicas := slices.Clone(i.replicas)
 	i.mu.Unlock()
-	var errs []error
-	for _, r := range replicas {
-		errs = append(errs, r.Stop(ctx))
+	errs := make([]error, len(replicas))
+	var stopping sync.WaitGroup
+	for n, r := range replicas {
+		stopping.Go(func() { errs[n] = r.Stop(ctx) })
 	}
+	stopping.Wait()
 	return errors.Join(errs...)
 }

@@ -2,62 +2,128 @@ package meshwarden
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"slices"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/meshwarden/meshwarden/e2e/process"
 )
+
+// probePeriod is how often a replica is asked whether it is ready. The Deployment's is longer: tests would wait for it.
+const probePeriod = 100 * time.Millisecond
+
+// ReplicaOptions say what is different about one replica.
+type ReplicaOptions struct {
+	// Binary is another build of Meshwarden; empty means the installation's.
+	Binary string
+	// Args come after those that the Deployment says.
+	Args []string
+	// BeforeSync may delay the changes of mounted Secrets; nil does not.
+	BeforeSync BeforeSync
+}
 
 // Replica is one process of Meshwarden.
 type Replica struct {
 	*process.Process
 
-	installation           *Installation
-	serving, health, meter string
-	stopProbe              context.CancelFunc
-	probing                sync.WaitGroup
+	installation *Installation
+	pod          pod
+	labels       labels.Set
+	addresses    map[string]string // of the ports, by name
+	end          context.CancelFunc
+	background   sync.WaitGroup
 }
 
-// Start starts another replica, with further arguments if given, and returns at once.
-func (i *Installation) Start(args ...string) (*Replica, error) {
-	addresses, err := freeAddresses(3)
+// Start starts another replica of what the Deployment says now, and returns without waiting for it to be ready. As with a
+// kubelet, that takes until the Secrets exist that it mounts.
+func (i *Installation) Start(ctx context.Context, o ReplicaOptions) (*Replica, error) {
+	r, err := i.start(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("start a replica: %w", err)
 	}
-	r := &Replica{installation: i, serving: addresses[0], health: addresses[1], meter: addresses[2]}
-	all := []string{
-		"serve", "--kubeconfig", i.kubeconfig(), "--namespace", Namespace,
-		"--cert-dir", i.certDir(), "--generate-certificate",
-		"--bind-address", r.serving, "--health-address", r.health, "--metrics-address", r.meter,
-	}
-	all = append(append(all, i.options.Args...), args...)
-	r.Process, err = process.Start(process.Config{
-		Name: "meshwarden", Path: i.options.Binary, Args: all, Log: i.options.Log,
-		Env: []string{"GORACE=halt_on_error=1"},
-	})
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	r.stopProbe = cancel
-	r.probing.Go(func() { r.probe(ctx) })
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.replicas = append(i.replicas, r)
 	return r, nil
 }
 
-// probe asks for the replica's readiness as a kubelet does, and routes the Service accordingly, until ctx or the process
-// ends.
+func (i *Installation) start(ctx context.Context, o ReplicaOptions) (*Replica, error) {
+	deployment := &appsv1.Deployment{}
+	if err := i.client.Get(ctx, client.ObjectKey{Namespace: i.namespace, Name: name}, deployment); err != nil {
+		return nil, fmt.Errorf("get the Deployment: %w", err)
+	}
+	dir, err := os.MkdirTemp(i.options.Dir, name+"-")
+	if err != nil {
+		return nil, err
+	}
+	template := deployment.Spec.Template
+	template.Namespace = deployment.Namespace
+	r := &Replica{installation: i, labels: template.Labels}
+	if r.pod, err = readPod(template, filepath.Base(dir)); err != nil {
+		return nil, fmt.Errorf("read the Deployment: %w", err)
+	}
+	if r.addresses, err = freeAddresses(r.pod.ports); err != nil {
+		return nil, err
+	}
+	at := placement{kubeconfig: filepath.Join(dir, "kubeconfig"), addresses: r.addresses, folders: map[string]string{}}
+	if err := i.grantAccess(ctx, r.pod.serviceAccount, dir, at.kubeconfig); err != nil {
+		return nil, err
+	}
+	var mounts []*mount
+	for _, v := range r.pod.volumes {
+		at.folders[v.mountPath] = filepath.Join(dir, "volumes", v.secret)
+		m, err := newMount(ctx, i.client, i.namespace, v, at.folders[v.mountPath])
+		if err != nil {
+			return nil, err
+		}
+		mounts = append(mounts, m)
+	}
+	if err := r.run(at, o); err != nil {
+		return nil, err
+	}
+	r.attend(mounts, o.BeforeSync)
+	return r, nil
+}
+
+// run starts the process.
+func (r *Replica) run(at placement, o ReplicaOptions) error {
+	args, err := r.pod.arguments(at)
+	if err != nil {
+		return err
+	}
+	binary := o.Binary
+	if binary == "" {
+		binary = r.installation.options.Binary
+	}
+	r.Process, err = process.Start(process.Config{
+		Name: name, Path: binary, Args: append(args, o.Args...), Log: r.installation.options.Log,
+		Env: append(r.pod.env, "GORACE=halt_on_error=1"),
+	})
+	return err
+}
+
+// attend does what a kubelet does for a container that runs.
+func (r *Replica) attend(mounts []*mount, before BeforeSync) {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.end = cancel
+	r.background.Go(func() { r.probe(ctx) })
+	for _, m := range mounts {
+		r.background.Go(func() { m.follow(ctx, before) })
+	}
+	r.installation.mu.Lock()
+	defer r.installation.mu.Unlock()
+	r.installation.replicas = append(r.installation.replicas, r)
+}
+
+// probe asks for the replica's readiness, and routes the Services accordingly, until ctx or the process ends.
 func (r *Replica) probe(ctx context.Context) {
 	ticker := time.NewTicker(probePeriod)
 	defer ticker.Stop()
@@ -66,52 +132,35 @@ func (r *Replica) probe(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-r.Done():
-			r.installation.route(r.serving, false)
+			r.installation.route(r, false)
 			return
 		case <-ticker.C:
-			r.installation.route(r.serving, r.Ready(ctx) == nil)
+			r.installation.route(r, r.Ready(ctx) == nil)
 		}
 	}
 }
 
-// route adds the address to those that the Service leads to, or takes it away.
-func (i *Installation) route(address string, ready bool) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if slices.Contains(i.routed, address) == ready {
-		return
-	}
-	if ready {
-		i.routed = append(i.routed, address)
-	} else {
-		i.routed = slices.DeleteFunc(i.routed, func(a string) bool { return a == address })
-	}
-	// A route that cannot be written shows in the webhooks' answers.
-	_ = i.cp.Route(Namespace, service, servicePort, i.routed...)
-}
-
-// Routed says whether the Service leads to the replica now.
-func (r *Replica) Routed() bool {
-	r.installation.mu.Lock()
-	defer r.installation.mu.Unlock()
-	return slices.Contains(r.installation.routed, r.serving)
-}
-
 // Ready asks for the replica's readiness and returns what its answer says is missing.
 func (r *Replica) Ready(ctx context.Context) error {
+	return r.ask(ctx, r.pod.readiness)
+}
+
+func (r *Replica) ask(ctx context.Context, p probe) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	status, body, err := get(ctx, "http://"+r.health+"/readyz?verbose=1")
+	// A kubelet does not ask for the reasons, but tests want to show them.
+	status, body, err := r.get(ctx, p.port, p.path+"?verbose=1")
 	if err != nil {
 		return err
 	}
 	if status != http.StatusOK {
-		return fmt.Errorf("not ready: %s", body)
+		return fmt.Errorf("%s answers %d: %s", p.path, status, body)
 	}
 	return nil
 }
 
-// WaitReady waits until the replica is ready and the Service leads to it. It fails when the process ends first.
+// WaitReady waits until the replica is ready and the Services lead to it. It fails when the process ends first, and when a
+// kubelet would start the ready replica anew.
 func (r *Replica) WaitReady(ctx context.Context) error {
 	last := errors.New("not asked yet")
 	err := wait.PollUntilContextCancel(ctx, probePeriod/2, true, func(ctx context.Context) (bool, error) {
@@ -126,29 +175,38 @@ func (r *Replica) WaitReady(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("wait for a replica: %w (%w)", err, last)
 	}
+	for _, p := range r.pod.restarts {
+		if err := r.ask(ctx, p); err != nil {
+			return fmt.Errorf("a ready replica would be started anew: %w", err)
+		}
+	}
 	return nil
 }
 
 // Metrics returns the replica's metrics in Prometheus' text format.
 func (r *Replica) Metrics(ctx context.Context) (string, error) {
-	status, body, err := get(ctx, "http://"+r.meter+"/metrics")
+	status, body, err := r.get(ctx, metricsPort, "/metrics")
 	if err == nil && status != http.StatusOK {
 		err = fmt.Errorf("metrics: status %d", status)
 	}
 	return body, err
 }
 
-// Stop stops the replica as a kubelet does: SIGTERM, and its probes go on until it is gone.
+// Stop stops the replica as a kubelet does: SIGTERM, the end by force after the Deployment's grace period, and probes until
+// it is gone.
 func (r *Replica) Stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.pod.gracePeriod)
+	defer cancel()
 	err := r.Process.Stop(ctx)
-	r.stopProbe()
-	r.probing.Wait()
-	r.installation.route(r.serving, false)
+	r.end()
+	r.background.Wait()
+	r.installation.route(r, false)
 	return err
 }
 
-func get(ctx context.Context, url string) (int, string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+// get sends a request to a port of the replica.
+func (r *Replica) get(ctx context.Context, port, path string) (int, string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.addresses[port]+path, nil)
 	if err != nil {
 		return 0, "", err
 	}
@@ -161,20 +219,16 @@ func get(ctx context.Context, url string) (int, string, error) {
 	return response.StatusCode, string(body), err
 }
 
-// freeAddresses returns loopback addresses that nothing listened on a moment ago.
-func freeAddresses(n int) ([]string, error) {
-	var addresses []string
-	for range n {
+// freeAddresses returns a loopback address for each port, which nothing listened on a moment ago.
+func freeAddresses(ports map[string]int32) (map[string]string, error) {
+	addresses := map[string]string{}
+	for port := range ports {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, err
 		}
 		defer l.Close() // it only reserved the port
-		addresses = append(addresses, l.Addr().String())
+		addresses[port] = l.Addr().String()
 	}
 	return addresses, nil
-}
-
-func encode(b []byte) string {
-	return base64.StdEncoding.EncodeToString(b)
 }

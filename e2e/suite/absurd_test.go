@@ -8,6 +8,7 @@ import (
 
 // Objects that the schema lets pass but that nobody would write. Each is answered clearly, and the next one still is.
 func TestAbsurdObjects(t *testing.T) {
+	t.Parallel()
 	e := start(t, setup{})
 	e.namespace(t, "absurd")
 	many := make([]string, 10_000)

@@ -10,14 +10,15 @@ import (
 	"helm.sh/helm/v4/pkg/action"
 	"helm.sh/helm/v4/pkg/chart"
 	"helm.sh/helm/v4/pkg/chart/loader"
-	"helm.sh/helm/v4/pkg/cli"
 	"helm.sh/helm/v4/pkg/kube"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
 
 	"github.com/meshwarden/meshwarden/e2e/controlplane"
 )
 
 // Helm creates and patches the Gateway before the VirtualService, and deletes the Namespace before both.
 func TestHelm(t *testing.T) {
+	t.Parallel()
 	e := start(t, setup{roles: []controlplane.Role{controlplane.Etcd, controlplane.APIServer, controlplane.ControllerManager}})
 	for _, tc := range []struct {
 		name       string
@@ -84,16 +85,22 @@ type release struct {
 
 func newRelease(t *testing.T, e *environment, name string, serverSide bool) *release {
 	t.Helper()
-	// Helm's own settings, but nothing of the user's who runs the test.
-	t.Setenv("KUBECACHEDIR", t.TempDir())
-	settings := cli.New()
-	settings.KubeConfig = e.cp.Kubeconfig()
-	r := &release{name: name, serverSide: serverSide, config: action.NewConfiguration(action.ConfigurationSetLogger(slog.NewTextHandler(io.Discard, nil)))}
-	noError(t, "connect Helm", r.config.Init(settings.RESTClientGetter(), "default", "secret"))
+	r := &release{name: name, serverSide: serverSide, config: e.helmConfiguration(t, "default")}
 	var err error
 	r.chart, err = loader.Load(filepath.Join("testdata", "shop"))
 	noError(t, "load the chart", err)
 	return r
+}
+
+// helmConfiguration has Helm's own settings, but nothing of the user's who runs the test. Releases are stored in the namespace.
+func (e *environment) helmConfiguration(t *testing.T, namespace string) *action.Configuration {
+	t.Helper()
+	kubeconfig, cache := e.cp.Kubeconfig(), t.TempDir()
+	settings := genericclioptions.NewConfigFlags(false)
+	settings.KubeConfig, settings.Namespace, settings.CacheDir = &kubeconfig, &namespace, &cache
+	config := action.NewConfiguration(action.ConfigurationSetLogger(slog.NewTextHandler(io.Discard, nil)))
+	noError(t, "connect Helm", config.Init(settings, namespace, "secret"))
+	return config
 }
 
 func (r *release) install(ctx context.Context, in revision) error {

@@ -126,6 +126,7 @@ func (e *environment) wantGone(t *testing.T, namespace string) {
 // Flux dry-runs all objects of a set before it applies the first; then it applies those that would change, the Gateway
 // before the VirtualService.
 func TestFlux(t *testing.T) {
+	t.Parallel()
 	e := start(t, setup{roles: []controlplane.Role{controlplane.Etcd, controlplane.APIServer, controlplane.ControllerManager}})
 	t.Run("Lifecycle", func(t *testing.T) { testFluxLifecycle(t, e) })
 	t.Run("TakesOverNamespace", func(t *testing.T) { testFluxTakesOver(t, e) })

@@ -42,27 +42,38 @@ type setup struct {
 	replicas int
 	// args are further arguments of Meshwarden.
 	args []string
+	// components are folders in manifests/components to install as well.
+	components []string
 	// withoutRaceDetector runs the program as its users do. A test of races between requests needs it at its real speed.
 	withoutRaceDetector bool
 	// withoutCRDs leaves out Istio's CRDs.
 	withoutCRDs bool
 	// roles of the control plane; etcd and the API server alone if empty.
 	roles []controlplane.Role
+	// apiServerArgs are further arguments of the API server.
+	apiServerArgs []string
+	// mayBeRefused is set where the API server has reason to refuse Meshwarden something.
+	mayBeRefused bool
 	// before runs before Meshwarden is installed.
 	before func(*testing.T, *environment)
 }
 
-// start returns an environment whose webhooks are in force. Everything is stopped at the end of the test, and the log is
-// shown if it failed.
+// start returns an environment with Meshwarden as its manifests install it, whose webhooks are in force. Everything is stopped
+// at the end of the test, and the log is shown if it failed.
 func start(t *testing.T, s setup) *environment {
 	t.Helper()
-	e := startControlPlane(t, s.roles)
+	e := startControlPlane(t, s.roles, s.apiServerArgs...)
 	if !s.withoutCRDs {
 		e.applyCRDs(t)
 	}
 	if s.before != nil {
 		s.before(t, e)
 	}
+	t.Cleanup(func() {
+		if lines := e.log.find("forbidden: User"); len(lines) > 0 && !s.mayBeRefused {
+			t.Errorf("the API server refused Meshwarden what the manifests should grant: %s", lines[0])
+		}
+	})
 	program := binary.WebhookRace
 	if s.withoutRaceDetector {
 		program = binary.Webhook
@@ -70,27 +81,39 @@ func start(t *testing.T, s setup) *environment {
 	webhook, err := binary.Build(t.Context(), program, nil)
 	noError(t, "build Meshwarden", err)
 	e.Installation, err = meshwarden.Install(t.Context(), e.cp, meshwarden.Options{
-		Binary: webhook, Dir: t.TempDir(), Log: e.log, Args: append([]string{"--drain-delay", "2s", "--log-level", "debug"}, s.args...),
+		Binary: webhook, Dir: t.TempDir(), Log: e.log, Components: s.components,
+		Args: append([]string{"--drain-delay=2s", "--log-level=debug"}, s.args...),
 	})
 	noError(t, "install Meshwarden", err)
 	t.Cleanup(func() { noError(t, "stop Meshwarden", e.Stop(background(t))) })
 	for range max(1, s.replicas) {
-		e.replicas = append(e.replicas, e.startReplica(t))
+		r, err := e.Start(t.Context(), meshwarden.ReplicaOptions{})
+		noError(t, "start a replica", err)
+		e.replicas = append(e.replicas, r)
 	}
-	noError(t, "register the webhooks", e.Register(t.Context()))
+	for _, r := range e.replicas {
+		waitReady(t, r)
+	}
 	e.waitInForce(t)
 	return e
 }
 
-func startControlPlane(t *testing.T, roles []controlplane.Role) *environment {
+func startControlPlane(t *testing.T, roles []controlplane.Role, apiServerArgs ...string) *environment {
 	t.Helper()
-	program, err := binary.Build(t.Context(), binary.ControlPlane, nil)
-	noError(t, "build the control plane", err)
-	e := &environment{log: &logBuffer{}}
 	if len(roles) == 0 {
 		roles = []controlplane.Role{controlplane.Etcd, controlplane.APIServer}
 	}
-	e.cp, err = controlplane.Start(t.Context(), controlplane.Options{Binary: program, Roles: roles})
+	return startControlPlaneWith(t, controlplane.Options{Roles: roles, APIServerArgs: apiServerArgs})
+}
+
+// startControlPlaneWith starts a control plane, with the program that the options lack.
+func startControlPlaneWith(t *testing.T, o controlplane.Options) *environment {
+	t.Helper()
+	var err error
+	o.Binary, err = binary.Build(t.Context(), binary.ControlPlane, nil)
+	noError(t, "build the control plane", err)
+	e := &environment{log: &logBuffer{}}
+	e.cp, err = controlplane.Start(t.Context(), o)
 	noError(t, "start the control plane", err)
 	t.Cleanup(func() { noError(t, "stop the control plane", e.cp.Stop(background(t))) })
 	t.Cleanup(func() {
@@ -112,28 +135,25 @@ func (e *environment) applyCRDs(t *testing.T) {
 
 func (e *environment) startReplica(t *testing.T, args ...string) *meshwarden.Replica {
 	t.Helper()
-	r, err := e.Start(args...)
+	r, err := e.Start(t.Context(), meshwarden.ReplicaOptions{Args: args})
 	noError(t, "start a replica", err)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	noError(t, "wait for a replica", r.WaitReady(ctx))
+	waitReady(t, r)
 	return r
 }
 
-// waitInForce waits until the API server asks Meshwarden about namespaces: it takes up a new registration within a second
-// or so.
+func waitReady(t *testing.T, r *meshwarden.Replica) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	noError(t, "wait for a replica", r.WaitReady(ctx))
+}
+
+// waitInForce waits until the API server asks Meshwarden.
 func (e *environment) waitInForce(t *testing.T) {
 	t.Helper()
-	e.eventually(t, "the webhooks are in force", func(ctx context.Context) error {
-		probe := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "probe-"}}
-		if err := e.client.Create(ctx, probe, client.DryRunAll); err != nil {
-			return err
-		}
-		if probe.Labels["istio-injection"] != "enabled" {
-			return fmt.Errorf("a new namespace has labels %v", probe.Labels)
-		}
-		return nil
-	})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	noError(t, "wait for the webhooks", e.WaitInForce(ctx))
 }
 
 // eventually calls the condition until it returns nil, and fails the test with its last error when it never does.

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/meshwarden/meshwarden/e2e/certmanager"
 	"github.com/meshwarden/meshwarden/internal/fixture"
 	"github.com/meshwarden/meshwarden/pkg/istio"
 	"github.com/meshwarden/meshwarden/pkg/policy"
@@ -41,22 +42,22 @@ type replayer struct {
 // Every fixture of every rule, written for real and undone: the API server's answer holds the findings that the fixture
 // wants, no more and no fewer.
 func TestFixtures(t *testing.T) {
+	t.Parallel()
+	replayFixtures(t, false)
+}
+
+// The same for those in which Secrets are read.
+func TestFixturesWithSecrets(t *testing.T) {
+	t.Parallel()
+	replayFixtures(t, true)
+}
+
+func replayFixtures(t *testing.T, secrets bool) {
+	t.Helper()
 	fixtures, err := fixture.Load(os.DirFS(repository("testdata", "rules")))
 	noError(t, "load the fixtures", err)
-	var rules []string
-	for _, r := range policy.Rules() {
-		rules = append(rules, r.ID)
-	}
-	r := replayer{overridden: strings.Join(rules, ","), heard: &warningRecorder{}}
-	r.environment = start(t, setup{args: []string{"--overridable", r.overridden}})
-	config := r.cp.Config()
-	config.WarningHandlerWithContext = r.heard
-	r.hearing, err = client.New(config, client.Options{Mapper: r.client.RESTMapper()})
-	noError(t, "make a client that hears warnings", err)
-	r.eventually(t, "count the objects", func(ctx context.Context) (err error) {
-		r.before, err = r.counts(ctx)
-		return err
-	})
+	fixtures = slices.DeleteFunc(fixtures, func(f fixture.Fixture) bool { return f.Secrets != secrets })
+	r := newReplayer(t, secrets)
 	namespaces := map[string]bool{}
 	for _, f := range fixtures {
 		for _, o := range append(slices.Clone(f.Stored), f.Submitted) {
@@ -71,26 +72,50 @@ func TestFixtures(t *testing.T) {
 	}
 }
 
+// newReplayer starts Meshwarden, with Secrets read or not, beside Istio's and cert-manager's CRDs.
+func newReplayer(t *testing.T, secrets bool) *replayer {
+	t.Helper()
+	var rules []string
+	for _, r := range policy.Rules() {
+		rules = append(rules, r.ID)
+	}
+	r := &replayer{overridden: strings.Join(rules, ","), heard: &warningRecorder{}}
+	s := setup{args: []string{"--overridable", r.overridden}, before: func(t *testing.T, e *environment) {
+		crds, err := certmanager.CRDs(t.Context())
+		noError(t, "find cert-manager's CRDs", err)
+		noError(t, "apply cert-manager's CRDs", e.cp.ApplyCRDs(t.Context(), crds))
+	}}
+	if secrets {
+		s.components = []string{"read-secrets"}
+	}
+	r.environment = start(t, s)
+	config := r.cp.Config()
+	config.WarningHandlerWithContext = r.heard
+	var err error
+	r.hearing, err = client.New(config, client.Options{Mapper: r.client.RESTMapper()})
+	noError(t, "make a client that hears warnings", err)
+	r.eventually(t, "count the objects", func(ctx context.Context) (err error) {
+		r.before, err = r.counts(ctx)
+		// Meshwarden's own certificate is in a Secret.
+		if kind := string(policy.KindSecret); err == nil && secrets && r.before[kind] == 0 {
+			return errors.New("no Secret is known")
+		}
+		return err
+	})
+	return r
+}
+
 // replay stores what the fixture says, submits its object, compares the answer, and removes everything.
 func (r *replayer) replay(t *testing.T, f fixture.Fixture) {
 	c, err := f.Change(istio.Translator{ClusterDomain: "cluster.local"})
 	noError(t, "translate the fixture", err)
-	stored := map[policy.Ref]*unstructured.Unstructured{}
-	counts := map[string]int{}
 	defer func() {
 		for _, o := range append(slices.Clone(f.Stored), f.Submitted) {
 			noError(t, "clean up", client.IgnoreNotFound(r.client.Delete(background(t), o.DeepCopy())))
 		}
 		r.waitCounts(t, nil)
 	}()
-	for _, s := range f.Stored {
-		o := s.DeepCopy()
-		o.SetAnnotations(map[string]string{"meshwarden.io/allow": r.overridden})
-		noError(t, "store "+o.GetName(), r.write(t, func(ctx context.Context) error { return r.client.Create(ctx, o) }))
-		stored[refOf(o)] = o
-		counts[o.GetKind()]++
-	}
-	r.waitCounts(t, counts)
+	stored := r.store(t, f, held(c))
 	r.waitSettings(t, c.Settings)
 
 	submitted := f.Submitted.DeepCopy()
@@ -106,6 +131,56 @@ func (r *replayer) replay(t *testing.T, f fixture.Fixture) {
 		return r.hearing.Create(ctx, submitted)
 	})
 	compareAnswer(t, f, c, causes(t, err), warned(r.heard.texts))
+}
+
+// store writes the objects that exist before, and waits until the model has them: so many of each kind.
+func (r *replayer) store(t *testing.T, f fixture.Fixture, counts map[string]int) map[policy.Ref]*unstructured.Unstructured {
+	t.Helper()
+	stored := map[policy.Ref]*unstructured.Unstructured{}
+	var last *unstructured.Unstructured
+	for _, s := range f.Stored {
+		o := s.DeepCopy()
+		o.SetAnnotations(map[string]string{"meshwarden.io/allow": r.overridden})
+		noError(t, "store "+o.GetName(), r.write(t, func(ctx context.Context) error { return r.client.Create(ctx, o) }))
+		stored[refOf(o)] = o
+		if status, ok := s.Object["status"]; ok {
+			o.Object["status"] = status
+			noError(t, "write the status of "+o.GetName(), r.client.Status().Update(t.Context(), o))
+			last = o
+		}
+	}
+	r.waitCounts(t, counts)
+	if last != nil {
+		r.passOn(t, last, counts)
+	}
+	return stored
+}
+
+// passOn waits until the model has heard of the last change of an object, which no count tells of: events of one kind come in
+// their order, so another object of the kind is made and counted.
+func (r *replayer) passOn(t *testing.T, o *unstructured.Unstructured, counts map[string]int) {
+	t.Helper()
+	other := &unstructured.Unstructured{Object: map[string]any{"spec": o.Object["spec"]}}
+	other.SetGroupVersionKind(o.GroupVersionKind())
+	other.SetNamespace(o.GetNamespace())
+	other.SetName(o.GetName() + "-next")
+	noError(t, "make the next object", r.client.Create(t.Context(), other))
+	more := maps.Clone(counts)
+	more[o.GetKind()]++
+	r.waitCounts(t, more)
+	noError(t, "remove the next object", r.client.Delete(t.Context(), other))
+	r.waitCounts(t, counts)
+}
+
+// held counts the stored objects that the model is to hold, by kind.
+func held(c fixture.Change) map[string]int {
+	counts := map[string]int{}
+	for _, o := range c.Stored {
+		if s, ok := o.(*policy.Secret); !ok || s.Relevant() {
+			counts[string(o.Ref().Kind)]++
+		}
+	}
+	return counts
 }
 
 // write makes a write, and again while nobody could be asked about it: on a busy machine an answer to a probe may come too

@@ -23,6 +23,7 @@ import (
 
 // Meshwarden is there before Istio: it is ready, onboards, and takes up the CRDs when they come, go and come again.
 func TestLateCRDs(t *testing.T) {
+	t.Parallel()
 	e := start(t, setup{withoutCRDs: true})
 	e.namespace(t, "early")
 	e.waitPolicy(t, "early")
@@ -54,6 +55,7 @@ func TestLateCRDs(t *testing.T) {
 
 // The namespaces that the webhook did not see, by mode.
 func TestBackfill(t *testing.T) {
+	t.Parallel()
 	e := start(t, setup{
 		args: []string{"--backfill", "none", "--exclude-namespaces", "left-alone"},
 		before: func(t *testing.T, e *environment) {
@@ -126,6 +128,7 @@ func (e *environment) waitNextSecond(t *testing.T) {
 
 // A stored object that cannot be parsed is skipped, counted and reported; it blocks no other one.
 func TestUnparsableStoredObject(t *testing.T) {
+	t.Parallel()
 	e := start(t, setup{
 		withoutCRDs: true,
 		before: func(t *testing.T, e *environment) {
@@ -153,6 +156,7 @@ func TestUnparsableStoredObject(t *testing.T) {
 
 // The roll-out: nothing is denied, everything is told.
 func TestEnforcement(t *testing.T) {
+	t.Parallel()
 	e := start(t, setup{args: []string{"--enforcement", "warn", "--rule-action", "MW106=audit"}})
 	e.namespace(t, "shop")
 	e.mustApply(t, gateway("shop", "gw", "a.example.com"))
@@ -170,7 +174,9 @@ func TestEnforcement(t *testing.T) {
 
 // Two replicas that both write do no harm, and the death of the control plane's parts is survived.
 func TestRecovery(t *testing.T) {
-	e := start(t, setup{replicas: 2, args: []string{"--leader-elect=false"}})
+	t.Parallel()
+	// An API server that begins to serve has not read the roles yet.
+	e := start(t, setup{replicas: 2, args: []string{"--leader-elect=false"}, mayBeRefused: true})
 	e.namespace(t, "shop")
 	e.mustApply(t, gateway("shop", "gw", "a.example.com"))
 	for _, role := range []controlplane.Role{controlplane.APIServer, controlplane.Etcd} {
@@ -200,6 +206,7 @@ func TestRecovery(t *testing.T) {
 
 // While no replica answers, writes to the mesh fail with an error, and nothing else does.
 func TestEveryReplicaGone(t *testing.T) {
+	t.Parallel()
 	e := start(t, setup{})
 	e.namespace(t, "shop")
 	e.mustApply(t, gateway("shop", "gw", "a.example.com"))

@@ -29,7 +29,8 @@ func defaultPolicy() networkingv1.NetworkPolicySpec {
 }
 
 func TestOnboarding(t *testing.T) {
-	e := start(t, setup{roles: []controlplane.Role{controlplane.Etcd, controlplane.APIServer, controlplane.ControllerManager}})
+	t.Parallel()
+	e := start(t, setup{replicas: 2, roles: []controlplane.Role{controlplane.Etcd, controlplane.APIServer, controlplane.ControllerManager}})
 
 	t.Run("LabelAndPolicy", func(t *testing.T) {
 		e.namespace(t, "plain")
@@ -63,7 +64,9 @@ func TestOnboarding(t *testing.T) {
 		e.namespace(t, "orphaned")
 		e.waitPolicy(t, "orphaned")
 		e.mustApply(t, gateway("orphaned", "gw", "a.example.com"))
-		noError(t, "kill Meshwarden", e.replicas[0].Kill())
+		for _, r := range e.replicas {
+			noError(t, "kill Meshwarden", r.Kill())
+		}
 		testNamespaceDeletion(t, e, "orphaned")
 		e.namespace(t, "while-away")
 		if n := e.getNamespace(t, "while-away"); n.Labels["istio-injection"] != "" {

@@ -21,6 +21,7 @@ import (
 )
 
 func TestRouting(t *testing.T) {
+	t.Parallel()
 	e := start(t, setup{replicas: 2, roles: []controlplane.Role{controlplane.Etcd, controlplane.APIServer, controlplane.ControllerManager}})
 	e.namespace(t, "shop")
 	e.mustApply(t, gateway("shop", "gw", "shop.example.com", "*.wild.example.com"))
@@ -132,12 +133,16 @@ func testUnrelatedEdits(t *testing.T, e *environment) {
 	e.mustApply(t, gateway("shop", "brief", "brief.example.com"))
 	e.mustApply(t, virtualService("shop", "brief", "brief.example.com", "brief"))
 	noError(t, "delete the gateway", e.client.Delete(t.Context(), object("Gateway", "shop", "brief")))
-	warnings := e.warnings(t, func(ctx context.Context, c client.Client) error {
-		patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"team":"a"}}}`))
-		return c.Patch(ctx, object("VirtualService", "shop", "brief"), patch)
-	})
-	if !strings.Contains(warnings, "MW101") {
+	edit := func(text string) string {
+		return e.warnings(t, func(ctx context.Context, c client.Client) error {
+			return c.Patch(ctx, object("VirtualService", "shop", "brief"), client.RawPatch(types.MergePatchType, []byte(text)))
+		})
+	}
+	if warnings := edit(`{"spec":{"http":[{"route":[{"destination":{"host":"other"}}]}]}}`); !strings.Contains(warnings, "MW101") {
 		t.Errorf("warnings %q, want the old finding", warnings)
+	}
+	if warnings := edit(`{"metadata":{"labels":{"team":"a"}}}`); warnings != "" {
+		t.Errorf("warnings %q, want none: no rule reads labels", warnings)
 	}
 	patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"gateways":["brief","gone"]}}`))
 	err := e.client.Patch(t.Context(), object("VirtualService", "shop", "brief"), patch)

@@ -39,13 +39,14 @@ func tlsGateway(name string, hosts ...string) string {
 // What a verdict depends on besides Gateways and VirtualServices is followed in the cluster: where gateways run, which ports
 // lead there, and what Istio has been told for the mesh.
 func TestWorkloadsAndSettings(t *testing.T) {
+	t.Parallel()
 	e := start(t, setup{})
 	for _, name := range []string{"edge", "istio-system", "shop"} {
 		e.namespace(t, name)
 	}
 	e.mustApply(t, ingressDeployment)
 	e.mustApply(t, gateway("shop", "gw", "*.example.com"))
-	e.metric(t, `meshwarden_model_objects{kind="Deployment"} 1`)
+	e.metric(t, `meshwarden_model_objects{kind="Deployment"} 2`) // one is Meshwarden's own
 
 	t.Run("NotExported", func(t *testing.T) {
 		private := strings.Replace(virtualService("shop", "private", "private.example.com", "gw"), "spec:", `spec:
@@ -82,7 +83,7 @@ data:
 	wantError(t, "a VirtualService that says nothing about its visibility", e.apply(t.Context(), virtualService("shop", "hidden", "hidden.example.com", "gw")),
 		"MW104", "hidden.example.com", "defaultVirtualServiceExportTo")
 	noError(t, "an edit of one that was stored before", e.client.Patch(t.Context(), object("VirtualService", "shop", "public"),
-		client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"team":"a"}}}`))))
+		client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"http":[{"route":[{"destination":{"host":"other"}}]}]}}`))))
 }
 
 // testConflicts writes Gateways that take each other's servers. Those of one second are as old as their names say.

@@ -89,7 +89,7 @@ func run(controlPlane, webhook string, stay bool) (err error) {
 	}
 }
 
-// install applies Istio's CRDs, starts Meshwarden and registers its webhooks.
+// install applies Istio's CRDs and Meshwarden's manifests, and starts Meshwarden as their ServiceAccount.
 func install(ctx context.Context, cp *controlplane.ControlPlane, webhook, dir string, logs io.Writer) (*meshwarden.Installation, *meshwarden.Replica, client.Client, error) {
 	fmt.Println("Applying Istio's CRDs ...")
 	crds, err := controlplane.IstioCRDs(ctx)
@@ -99,24 +99,23 @@ func install(ctx context.Context, cp *controlplane.ControlPlane, webhook, dir st
 	if err := cp.ApplyCRDs(ctx, crds); err != nil {
 		return nil, nil, nil, err
 	}
-	fmt.Println("Starting Meshwarden and registering its webhooks ...")
+	c, err := client.New(cp.Config(), client.Options{})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	fmt.Println("Applying manifests/overlays/self-managed and starting Meshwarden under its ServiceAccount ...")
 	installation, err := meshwarden.Install(ctx, cp, meshwarden.Options{
-		Binary: webhook, Dir: dir, Log: logs, Args: []string{"--drain-delay", "0s"},
+		Binary: webhook, Dir: dir, Log: logs, Args: []string{"--drain-delay=0s"},
 	})
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	replica, err := installation.Start()
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	err = replica.WaitReady(ctx)
+	replica, err := installation.Start(ctx, meshwarden.ReplicaOptions{})
 	if err == nil {
-		err = installation.Register(ctx)
+		err = replica.WaitReady(ctx)
 	}
-	var c client.Client
 	if err == nil {
-		c, err = client.New(cp.Config(), client.Options{})
+		err = installation.WaitInForce(ctx)
 	}
 	if err != nil {
 		return nil, nil, nil, errors.Join(err, stopping(installation.Stop))
