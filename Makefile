@@ -39,7 +39,7 @@ test-unit: ## Run the tests that need no control plane
 .PHONY: test-e2e
 test-e2e: ## Run the tests on a real etcd and kube-apiserver
 	@cd e2e && go run ./cmd/build controlplane controlplane-small certmanager kubectl webhook webhook-race
-	cd e2e && go test -p 1 -timeout 40m ./...
+	cd e2e && go test -p 1 -parallel 3 -timeout 40m ./...
 
 CASES ?= 50000
 SEED ?= $(shell date +%s)

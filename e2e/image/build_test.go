@@ -1,0 +1,167 @@
+package image
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/meshwarden/meshwarden/e2e/module"
+)
+
+// What the builds are told to be, so that they do not depend on the state of the repository.
+const (
+	version = "v1.2.3-test"
+	commit  = "0123456789abcdef0123456789abcdef01234567"
+	seconds = "1767225600"
+	date    = "2026-01-01T00:00:00Z"
+)
+
+const platforms = "linux/amd64 linux/arm64"
+
+// workshop is where a test builds: the repository, and a store of images that ends with the test.
+type workshop struct {
+	repository string
+	env        []string
+}
+
+// newWorkshop fails where buildah is missing: without it nothing shows that the Dockerfile works.
+func newWorkshop(t *testing.T) *workshop {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("buildah needs Linux")
+	}
+	if _, err := exec.LookPath("buildah"); err != nil {
+		t.Fatal("images are built with buildah, which is not installed: apt-get install buildah. It needs root or user namespaces")
+	}
+	e2e, err := module.Dir(t.Context(), module.E2E)
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch(t, filepath.Dir(e2e))
+	store := t.TempDir()
+	conf := filepath.Join(store, "storage.conf")
+	// vfs and chroot: they work without overlayfs and without a container runtime, inside of containers, too.
+	write(t, conf, fmt.Sprintf("[storage]\ndriver = \"vfs\"\ngraphroot = %q\nrunroot = %q\n", filepath.Join(store, "root"), filepath.Join(store, "run")))
+	w := &workshop{
+		repository: filepath.Dir(e2e),
+		env: append(os.Environ(), "CONTAINERS_STORAGE_CONF="+conf, "BUILDAH_ISOLATION=chroot",
+			"VERSION="+version, "COMMIT="+commit, "SOURCE_DATE_EPOCH="+seconds),
+	}
+	t.Cleanup(func() {
+		// Layers have folders that their owner may not write to; buildah knows how to remove them.
+		cmd := w.command(context.WithoutCancel(t.Context()), "buildah", "rmi", "--all", "--force")
+		if output, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("remove the images: %v\n%s", err, output)
+		}
+	})
+	return w
+}
+
+// watch looks at the source of the programs. The go command keeps a test's result for as long as nothing changes that the
+// test itself has looked at, and what make and buildah look at does not count.
+func watch(t *testing.T, repository string) {
+	t.Helper()
+	for _, folder := range []string{"cmd", "pkg"} {
+		err := filepath.WalkDir(filepath.Join(repository, folder), func(_ string, _ fs.DirEntry, err error) error { return err })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{"go.mod", "go.sum"} {
+		if _, err := os.Stat(filepath.Join(repository, file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (w *workshop) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.Env = w.repository, w.env
+	return cmd
+}
+
+// run runs a command in the repository and returns what it printed.
+func (w *workshop) run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	output, err := w.command(t.Context(), name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, output)
+	}
+	return string(output)
+}
+
+// release is `make release` for what images are built from; it returns the folder.
+func (w *workshop) release(t *testing.T) string {
+	t.Helper()
+	dist := filepath.Join(t.TempDir(), "dist")
+	w.run(t, "make", "release", "DIST="+dist, "PLATFORMS="+platforms, "PROGRAMS=webhook")
+	return dist
+}
+
+// image is `make image` for both platforms on an empty base, in a folder. The name is always the same, so that it replaces
+// what was built before. It returns the image as an OCI layout.
+func (w *workshop) image(t *testing.T, folder string, args ...string) layout {
+	t.Helper()
+	const tag = "test"
+	args = append([]string{"-C", folder, "image", "ENGINE=buildah", "BASE=scratch", "TAG=" + tag, "PLATFORMS=" + platforms}, args...)
+	w.run(t, "make", args...)
+	path := filepath.Join(t.TempDir(), tag)
+	w.run(t, "buildah", "manifest", "push", "--all", "meshwarden/webhook:"+tag, "oci:"+path+":"+tag)
+	return layout(path)
+}
+
+// prebuilt is a folder that has what an image of released programs needs: no source and no git repository.
+func (w *workshop) prebuilt(t *testing.T, dist string) string {
+	t.Helper()
+	folder := t.TempDir()
+	for _, name := range []string{"Makefile", "Dockerfile", ".dockerignore"} {
+		content, err := os.ReadFile(filepath.Join(w.repository, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(folder, name), string(content))
+	}
+	if err := os.CopyFS(filepath.Join(folder, "dist"), os.DirFS(dist)); err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
+// builder makes an image that stands in for golang's, which cannot be pulled everywhere, and returns the arguments of
+// `make image` that use it. It is empty: this machine's own programs, Go and modules are mounted into it.
+func (w *workshop) builder(t *testing.T) []string {
+	t.Helper()
+	// What the build would download is in the cache before it starts.
+	w.run(t, "go", "mod", "download")
+	folder := t.TempDir()
+	write(t, filepath.Join(folder, "Dockerfile"), "FROM scratch\nENV HOME=/root PATH=/goroot/bin:/usr/bin:/bin\nWORKDIR /tmp\n")
+	w.run(t, "buildah", "build", "--tag", "localhost/builder", folder)
+
+	asked := strings.Fields(w.run(t, "go", "env", "GOROOT", "GOMODCACHE", "GOCACHE"))
+	if len(asked) != 3 {
+		t.Fatalf("go env GOROOT GOMODCACHE GOCACHE: %q", asked)
+	}
+	flags := "--pull-never" +
+		" --volume " + asked[0] + ":/goroot:ro" +
+		" --volume " + asked[1] + ":/root/go/pkg/mod" +
+		" --volume " + asked[2] + ":/root/.cache/go-build"
+	for _, system := range []string{"/usr", "/bin", "/lib", "/lib64"} {
+		if _, err := os.Stat(system); err == nil {
+			flags += " --volume " + system + ":" + system + ":ro"
+		}
+	}
+	return []string{"BUILDER=localhost/builder", "GOPROXY=off", "IMAGE_FLAGS=" + flags}
+}
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
