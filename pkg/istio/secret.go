@@ -1,6 +1,8 @@
 package istio
 
 import (
+	"crypto/ecdsa"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -151,12 +153,31 @@ func (p pair) read() policy.Material {
 		return policy.Material{Fault: fmt.Sprintf("%s and %s: %s", p.certName, p.keyName, strings.TrimPrefix(err.Error(), "tls: "))}
 	}
 	leaf := parsed.Leaf
+	if fault := unfit(leaf); fault != "" {
+		return policy.Material{Fault: fmt.Sprintf("%s: %s", p.certName, fault)}
+	}
 	m := policy.Material{NotBefore: leaf.NotBefore.UTC(), NotAfter: leaf.NotAfter.UTC(), Names: leaf.DNSNames}
 	if len(m.Names) == 0 && leaf.Subject.CommonName != "" {
 		// Envoy falls back on it as well when it chooses a certificate.
 		m.Names = []string{leaf.Subject.CommonName}
 	}
 	return m
+}
+
+// unfit says why Envoy refuses a certificate of such a key, or nothing: its TLS context (source/common/tls/context_impl.cc) takes
+// neither short RSA keys nor rare curves, and istiod hands them on unseen.
+func unfit(leaf *x509.Certificate) string {
+	switch key := leaf.PublicKey.(type) {
+	case *rsa.PublicKey:
+		if bits := key.N.BitLen(); bits < 2048 {
+			return fmt.Sprintf("an RSA key of %d bits, and Envoy takes none of less than 2048", bits)
+		}
+	case *ecdsa.PublicKey:
+		if name := key.Params().Name; name != "P-256" && name != "P-384" && name != "P-521" {
+			return fmt.Sprintf("an ECDSA key on the curve %s, and Envoy takes P-256, P-384 and P-521 alone", name)
+		}
+	}
+	return ""
 }
 
 // authoritiesOf reads the CA that Istio takes: cacert, unless it is empty, or else ca.crt.
