@@ -33,7 +33,7 @@ objects. The defaults are for a pod in a cluster.`,
 			if err != nil {
 				return err
 			}
-			log, err := s.log.Build()
+			log, err := s.log.Build(zap.WrapCore(newQuiet))
 			if err != nil {
 				return fmt.Errorf("cannot set up logging: %w", err)
 			}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -16,7 +18,7 @@ import (
 )
 
 // addChecks adds liveness, readiness and the metric of the latter. ctx is the one that ends when the process is told to stop.
-func addChecks(ctx context.Context, mgr manager.Manager, cluster *informer.Cluster, cert serving, webhooks *server.Server, registry prometheus.Registerer) error {
+func addChecks(ctx context.Context, mgr manager.Manager, cluster *informer.Cluster, cert serving, webhooks *server.Server, registry prometheus.Registerer, log logr.Logger) error {
 	started := &startedFlag{}
 	checks := map[string]healthz.Checker{
 		"draining": func(*http.Request) error {
@@ -32,12 +34,37 @@ func addChecks(ctx context.Context, mgr manager.Manager, cluster *informer.Clust
 	}
 	err := errors.Join(mgr.Add(started), mgr.AddHealthzCheck("ping", healthz.Ping), registry.Register(readyMetric(checks)))
 	for name, check := range checks {
-		err = errors.Join(err, mgr.AddReadyzCheck(name, check))
+		err = errors.Join(err, mgr.AddReadyzCheck(name, told(check, log.WithValues("check", name))))
 	}
 	if err != nil {
 		return fmt.Errorf("cannot add health checks: %w", err)
 	}
 	return nil
+}
+
+// told logs the reason when a check begins to fail or fails for another reason, and when it passes again: the answer to a
+// probe withholds it.
+func told(check healthz.Checker, log logr.Logger) healthz.Checker {
+	var mu sync.Mutex
+	before := ""
+	return func(r *http.Request) error {
+		err := check(r)
+		now := ""
+		if err != nil {
+			now = err.Error()
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case now == before:
+		case err != nil:
+			log.Info("not ready", "reason", now)
+		default:
+			log.Info("ready")
+		}
+		before = now
+		return err
+	}
 }
 
 // readyMetric is 1 while every check passes. A replica that is not ready answers for its metrics all the same, so that its

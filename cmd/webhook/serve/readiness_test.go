@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -48,5 +50,22 @@ func TestExpiredCertificate(t *testing.T) {
 		if err := c.ready(nil); (err == nil) != tc.ready {
 			t.Errorf("%s: %v", tc.reason, err)
 		}
+	}
+}
+
+// TestTold: a reason is told once, however often a kubelet asks.
+func TestTold(t *testing.T) {
+	var lines []string
+	log := funcr.New(func(_, line string) { lines = append(lines, line) }, funcr.Options{})
+	var result error
+	check := told(func(*http.Request) error { return result }, log)
+	for _, result = range []error{nil, errors.New("a"), errors.New("a"), errors.New("b"), nil, nil} {
+		if err := check(nil); !errors.Is(err, result) {
+			t.Errorf("the check returns %v instead of %v", err, result)
+		}
+	}
+	want := []string{`"level"=0 "msg"="not ready" "reason"="a"`, `"level"=0 "msg"="not ready" "reason"="b"`, `"level"=0 "msg"="ready"`}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
 	}
 }

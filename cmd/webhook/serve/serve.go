@@ -175,5 +175,5 @@ func wire(ctx context.Context, mgr manager.Manager, s settings, log logr.Logger)
 			return fmt.Errorf("cannot add a part to the manager: %w", err)
 		}
 	}
-	return addChecks(ctx, mgr, cluster, cert, webhooks, metrics.Registry)
+	return addChecks(ctx, mgr, cluster, cert, webhooks, metrics.Registry, log.WithName("readiness"))
 }
