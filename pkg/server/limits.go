@@ -59,22 +59,29 @@ func (l Limits) Wrap(next http.Handler) http.Handler {
 			return
 		}
 		defer budget.give(weight)
-		r.Body = &body{ReadCloser: http.MaxBytesReader(w, r.Body, l.Bytes), tooSlow: l.Metrics.tooSlow}
+		r.Body = &body{ReadCloser: http.MaxBytesReader(w, r.Body, l.Bytes), metrics: l.Metrics}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// body counts when it does not come in time. The handler says so, to a client that waits no more.
+// body counts when it does not come in time, or is longer than nobody said it would be. The handler tells the client what is
+// said here.
 type body struct {
 	io.ReadCloser
-	tooSlow prometheus.Counter
+	metrics *Metrics
 }
 
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		b.tooSlow.Inc()
+	tooLarge := new(http.MaxBytesError)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		b.metrics.tooSlow.Inc()
+		err = fmt.Errorf("the request did not come in within meshwarden's --request-timeout: %w", os.ErrDeadlineExceeded)
+	case errors.As(err, &tooLarge):
+		b.metrics.tooLarge.Inc()
+		err = fmt.Errorf("meshwarden takes up to %d bytes: make the object smaller, or set its --max-request-bytes higher: %w", tooLarge.Limit, tooLarge)
 	}
 	return n, err
 }
