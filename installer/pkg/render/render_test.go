@@ -1,0 +1,226 @@
+package render_test
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"istio.io/istio/pkg/kube"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/version"
+	"sigs.k8s.io/yaml"
+
+	"github.com/meshwarden/meshwarden/installer/pkg/render"
+)
+
+// istioOperator returns an IstioOperator with a spec that is given as YAML.
+func istioOperator(t *testing.T, spec string) *unstructured.Unstructured {
+	t.Helper()
+	o := map[string]any{
+		"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator",
+		"metadata": map[string]any{"name": "istiocontrolplane", "namespace": "watched"},
+	}
+	var s any
+	if err := yaml.Unmarshal([]byte(spec), &s); err != nil {
+		t.Fatalf("the test's spec: %v", err)
+	}
+	o["spec"] = s
+	return &unstructured.Unstructured{Object: o}
+}
+
+func names(r render.Rendering) map[string][]string {
+	all := map[string][]string{}
+	for _, c := range r.Components {
+		for _, o := range c.Objects {
+			all[c.Name] = append(all[c.Name], o.GetKind()+" "+o.GetNamespace()+"/"+o.GetName())
+		}
+	}
+	return all
+}
+
+func TestProfiles(t *testing.T) {
+	want := []string{"ambient", "default", "demo", "empty", "minimal", "openshift", "openshift-ambient", "preview", "remote", "stable"}
+	if diff := cmp.Diff(want, render.Profiles()); diff != "" {
+		t.Errorf("profiles (-want +got):\n%s", diff)
+	}
+}
+
+func TestRender(t *testing.T) {
+	tests := []struct {
+		reason, spec        string
+		components          []string
+		namespace, revision string
+		warnings            []string
+	}{
+		{
+			reason: "an IstioOperator without a spec is profile default", spec: `null`,
+			components: []string{"Base", "Pilot", "IngressGateways"}, namespace: "istio-system", revision: "default",
+		},
+		{reason: "profile default", spec: `profile: default`, components: []string{"Base", "Pilot", "IngressGateways"}, namespace: "istio-system", revision: "default"},
+		{
+			reason: "the parts of ambient come in the order in which they need each other", spec: `profile: ambient`,
+			components: []string{"Base", "Cni", "Pilot", "Ztunnel"}, namespace: "istio-system", revision: "default",
+		},
+		{
+			reason: "gateways come last", spec: `profile: demo`,
+			components: []string{"Base", "Pilot", "IngressGateways", "EgressGateways"}, namespace: "istio-system", revision: "default",
+		},
+		{reason: "an empty profile is no error", spec: `profile: empty`, namespace: "istio-system", revision: "default"},
+		{
+			reason: "Istio's namespace is that of the values, whichever namespace the IstioOperator is in", spec: `{profile: minimal, values: {global: {istioNamespace: mesh}}}`,
+			components: []string{"Base", "Pilot"}, namespace: "mesh", revision: "default",
+		},
+		{
+			reason: "a revision", spec: `{profile: minimal, revision: canary}`,
+			components: []string{"Base", "Pilot"}, namespace: "istio-system", revision: "canary",
+		},
+		{
+			reason: "what Istio finds doubtful is handed on, and not printed",
+			spec:   `{profile: minimal, components: {pilot: {k8s: {replicaCount: 2}}}, values: {pilot: {autoscaleEnabled: true}}}`, components: []string{"Base", "Pilot"},
+			namespace: "istio-system", revision: "default",
+			warnings: []string{"components.pilot.k8s.replicaCount should not be set when values.pilot.autoscaleEnabled is true"},
+		},
+	}
+	for _, tc := range tests {
+		t.Run(tc.reason, func(t *testing.T) {
+			got, err := render.Render(istioOperator(t, tc.spec), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var components []string
+			for _, c := range got.Components {
+				components = append(components, c.Name)
+			}
+			got.Components = nil
+			if diff := cmp.Diff(tc.components, components); diff != "" {
+				t.Errorf("components (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(render.Rendering{Namespace: tc.namespace, Revision: tc.revision, Warnings: tc.warnings}, got); diff != "" {
+				t.Errorf("rendering (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Objects can be applied in the order in which they come.
+func TestRenderOrder(t *testing.T) {
+	r, err := render.Render(istioOperator(t, `{profile: ambient}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"ServiceAccount istio-system/istio-cni",
+		"ClusterRole /istio-cni", "ClusterRole /istio-cni-ambient", "ClusterRole /istio-cni-repair-role",
+		"ClusterRoleBinding /istio-cni", "ClusterRoleBinding /istio-cni-ambient", "ClusterRoleBinding /istio-cni-repair-rolebinding",
+		"ConfigMap istio-system/istio-cni-config",
+		"DaemonSet istio-system/istio-cni-node",
+	}
+	if diff := cmp.Diff(want, names(r)["Cni"]); diff != "" {
+		t.Errorf("objects of Cni (-want +got):\n%s", diff)
+	}
+	base := names(r)["Base"]
+	if !strings.HasPrefix(base[0], "CustomResourceDefinition ") || !slices.IsSorted(base[:len(base)-1]) {
+		t.Errorf("Base begins with %q and must begin with the CustomResourceDefinitions, sorted", base[0])
+	}
+}
+
+// Istio's renderer goes through maps: what comes out must not depend on their order.
+func TestRenderIsStable(t *testing.T) {
+	spec := `{profile: demo, revision: canary, components: {pilot: {k8s: {replicaCount: 3, env: [{name: A, value: b}], resources: {requests: {cpu: 7m}},
+		nodeSelector: {a: b}, podAnnotations: {c: d}}}}}`
+	first, err := render.Render(istioOperator(t, spec), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		again, err := render.Render(istioOperator(t, spec), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(first, again); diff != "" {
+			t.Fatalf("rendered again (-first +again):\n%s", diff)
+		}
+	}
+}
+
+func TestRenderRefuses(t *testing.T) {
+	tests := []struct{ reason, spec, want string }{
+		{"an unknown profile, with the list", `profile: foo`, `spec.profile: unknown profile "foo"; use one of ambient, default, demo,`},
+		{"a path in place of a profile", `profile: ../profiles/default`, `unknown profile "../profiles/default"`},
+		{"a profile that is no string", `profile: 5`, `spec.profile: must be a string`},
+		{"charts of the operator's own file system", `installPackagePath: /tmp`, `spec.installPackagePath: charts are taken from the program itself`},
+		{"the same in any form", `installPackagePath: [a]`, `spec.installPackagePath`},
+		{"a spec that is none", `5`, `spec: must be a mapping`},
+		{"a list for a spec", `[a]`, `spec: must be a mapping`},
+		{"components of a wrong type", `components: 5`, `spec.components: must be a mapping`},
+		{"a null list, which makes Istio's renderer panic", `{components: {ingressGateways: null}}`, `spec.components.ingressGateways: must be a list, not null`},
+		{"a null entry, which makes Istio's renderer panic", `{components: {egressGateways: [{name: a}, null]}}`, `spec.components.egressGateways[1]: must not be null`},
+		{"a mapping where a list is expected", `{components: {ingressGateways: {}}}`, `ingressGateways`},
+		{"a list where a mapping is expected", `{components: {pilot: []}}`, `components.pilot`},
+		{"an unknown component", `{components: {unknown: {}}}`, `unknown field "unknown"`},
+		{"an unknown key", `unknownKey: 1`, `unknown field "unknownKey"`},
+		{"an unknown value", `{values: {nonsense: 1}}`, `unknown field "nonsense"`},
+		{"values of a wrong type, which make Istio's renderer panic", `values: 5`, `spec.values: must be a mapping`},
+		{"global values of a wrong type, which do too", `{values: {global: []}}`, `spec.values.global: must be a mapping`},
+		{"pilot values of a wrong type, which do too", `{values: {pilot: {cni: 5}}}`, `spec.values.pilot.cni: must be a mapping`},
+		{"a null that the charts look into, in one line", `{values: {global: {proxy: null}}}`, `<.Values.global.proxy.autoInject>: nil pointer evaluating`},
+		{"an environment that is no list", `{components: {pilot: {k8s: {env: {a: b}}}}}`, `k8s.env`},
+		{"a null in an environment", `{components: {pilot: {k8s: {env: [null]}}}}`, `list element types are not identical`},
+		{"a bad hub", `hub: "a b"`, `bad hub`},
+		{"a bad tag", `tag: "a b"`, `bad tag`},
+		{"a bad revision", `revision: a b`, `invalid revision`},
+		{"a revision that Istio lets through and no Service can be named after", `revision: A`, `spec.revision: "A"`},
+		{"a bad mesh configuration", `{meshConfig: {defaultConfig: 5}}`, `cannot unmarshal`},
+		{"a bad namespace", `{values: {global: {istioNamespace: No Name}}}`, `spec.values.global.istioNamespace: "No Name"`},
+		{
+			"an overlay that takes an object's name away",
+			`{components: {pilot: {k8s: {overlays: [{kind: Deployment, name: istiod, patches: [{path: metadata, value: 7}]}]}}}}`, `a Deployment has no name left`,
+		},
+		{
+			"an overlay that takes an object's kind away",
+			`{components: {pilot: {k8s: {overlays: [{kind: Deployment, name: istiod, patches: [{path: kind}]}]}}}}`, `Object 'Kind' is missing`,
+		},
+		{"two gateways of one name", `{components: {ingressGateways: [{name: a}, {name: a}]}}`, `ServiceAccount istio-system/a-service-account is described twice`},
+		{"a privileged port on an unprivileged gateway", `{components: {ingressGateways: [{name: a, k8s: {service: {ports: [{port: 80}]}}}]}}`, `requires root`},
+	}
+	for _, tc := range tests {
+		t.Run(tc.reason, func(t *testing.T) {
+			_, err := render.Render(istioOperator(t, tc.spec), nil)
+			if invalid := new(render.InvalidError); !errors.As(err, &invalid) {
+				t.Fatalf("error: %v (%T), want an *InvalidError", err, err)
+			}
+			if !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("error: %q, want %q in it, and one line", err, tc.want)
+			}
+		})
+	}
+}
+
+// unreachable is a cluster that does not say its version.
+type unreachable struct{ kube.Client }
+
+func (unreachable) GetKubernetesVersion() (*version.Info, error) {
+	return nil, errors.New("connection refused")
+}
+
+// A cluster that does not answer is no fault of the IstioOperator: trying again helps.
+func TestRenderWithoutCluster(t *testing.T) {
+	_, err := render.Render(istioOperator(t, `profile: default`), unreachable{})
+	if invalid := new(render.InvalidError); err == nil || errors.As(err, &invalid) {
+		t.Errorf("error: %v (%T), want one that is no *InvalidError", err, err)
+	}
+}
+
+func TestRenderLeavesNoFile(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	for _, spec := range []string{`profile: minimal`, `{profile: minimal, hub: "a b"}`} {
+		_, _ = render.Render(istioOperator(t, spec), nil)
+	}
+	left, err := os.ReadDir(os.TempDir())
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v (%v)", left, err)
+	}
+}
