@@ -1,0 +1,210 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/fluxcd/cli-utils/pkg/object"
+	"github.com/fluxcd/pkg/ssa"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/meshwarden/meshwarden/installer/pkg/health"
+	"github.com/meshwarden/meshwarden/installer/pkg/render"
+)
+
+// prerequisites returns the components that have to be healthy before one is installed or changed: those that istioctl waits for
+// (operator/pkg/install/install.go in istio.io/istio).
+func prerequisites(component string) []string {
+	switch component {
+	case "Cni", "Pilot":
+		return []string{"Base"}
+	case "Ztunnel":
+		return []string{"Cni"}
+	case "IngressGateways", "EgressGateways":
+		return []string{"Pilot"}
+	default:
+		return nil
+	}
+}
+
+// install brings the components to the cluster, one after the other, and then removes what is no longer wanted. The error is what to try again.
+func (r *Reconciler) install(ctx context.Context, o *unstructured.Unstructured, s survey) (outcome, error) {
+	of := s.own.of
+	result := outcome{
+		generation: o.GetGeneration(), components: map[string]componentState{}, revision: of.Revision, version: version(of),
+	}
+	var errs []error
+	for _, c := range of.Components {
+		var awaited []string
+		for _, name := range prerequisites(c.Name) {
+			if before, ok := result.components[name]; ok && before.phase != healthy {
+				awaited = append(awaited, name)
+			}
+		}
+		state, err := r.component(ctx, o, s, c, awaited)
+		result.components[c.Name] = state
+		errs = append(errs, err)
+	}
+	owner := client.ObjectKeyFromObject(o)
+	if unwanted := stale(owner, result.components, s.shares, s.stored); len(unwanted) > 0 {
+		if err := r.delete(ctx, o, unwanted); err != nil {
+			errs = append(errs, fmt.Errorf("remove what is no longer wanted: %w", err))
+		} else {
+			r.tell(ctx, o, news{reasonPruned, "No longer part of the installation and removed: " + list(unwanted) + "."})
+		}
+	}
+	return result, errors.Join(errs...)
+}
+
+// component applies the objects of one component that may have changed, and says how far it is. While other components are awaited, a component stays as
+// it is; what was applied before is repaired all the same.
+func (r *Reconciler) component(ctx context.Context, o *unstructured.Unstructured, s survey, c render.Component, awaited []string) (componentState, error) {
+	owner := client.ObjectKeyFromObject(o)
+	if dispute := disputed(c, owner, s.shares, s.stored, r.options.Namespaces); dispute != "" {
+		return componentState{phase: failed, message: dispute, final: true}, nil
+	}
+	m := r.mark(o, s.own.of, c)
+	var due []*unstructured.Unstructured
+	changed := false
+	for _, rendered := range c.Objects {
+		id := object.UnstructuredToObjMetadata(rendered)
+		if s.shares[id].owner != owner {
+			continue
+		}
+		desired := s.own.desired[id]
+		known, ok := r.records[id]
+		changed = changed || !ok || known.desired != desired
+		if now := s.stored[id]; !ok || now == nil || known != (record{desired, digest(description(now))}) {
+			due = append(due, m.marked(rendered))
+		}
+	}
+	if len(awaited) > 0 && changed {
+		return componentState{phase: reconciling, message: "waits for " + strings.Join(awaited, " and ")}, nil
+	}
+	if len(due) > 0 {
+		repaired, err := r.applyAll(ctx, o, s, due)
+		if err != nil {
+			return componentState{phase: failed, message: explained(err)}, err
+		}
+		if len(repaired) > 0 {
+			r.metrics.repaired.WithLabelValues(owner.Namespace, owner.Name).Add(float64(len(repaired)))
+			r.tell(ctx, o, news{reasonRepaired, "Changed or deleted by others and put right: " + list(repaired) + "."})
+		}
+	}
+	state, err := health.Check(ctx, r.reader(len(due) == 0), c.Objects)
+	if err != nil {
+		return componentState{phase: failed, message: err.Error()}, fmt.Errorf("look at component %s: %w", c.Name, err)
+	}
+	if !state.Ready {
+		return componentState{phase: reconciling, message: strings.Join(state.Waiting, "\n")}, nil
+	}
+	return componentState{phase: healthy}, nil
+}
+
+// explained adds what to do to an error that only a person can end.
+func explained(err error) string {
+	message := err.Error()
+	if apierrors.IsInvalid(err) && strings.Contains(message, "immutable") {
+		message += "\nThe operator deletes nothing that serves traffic. Delete the object when that suits you, and it is created as described; or undo the change."
+	}
+	return message
+}
+
+// applyAll applies objects after the API server has accepted all of them in a dry run, and writes only those that differ. It returns those that had been
+// as desired before, and were not any more.
+func (r *Reconciler) applyAll(ctx context.Context, o *unstructured.Unstructured, s survey, due []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+	if err := r.ensureNamespaces(ctx, o, due); err != nil {
+		return nil, err
+	}
+	var rendered []*unstructured.Unstructured
+	for _, c := range s.own.of.Components {
+		rendered = append(rendered, c.Objects...)
+	}
+	byAutoscaler := scaled(rendered)
+	applied := objects{}
+	for _, desired := range due {
+		applied[object.UnstructuredToObjMetadata(desired)] = desired
+		if !mayYield(desired) {
+			continue
+		}
+		stored := ofKind(desired.GroupVersionKind())
+		if err := r.client.Get(ctx, client.ObjectKeyFromObject(desired), stored); apierrors.IsNotFound(err) {
+			continue
+		} else if err != nil {
+			return nil, fmt.Errorf("read %s: %w", title(desired), err)
+		}
+		if err := yield(desired, stored, byAutoscaler[desired.GetNamespace()+"/"+desired.GetName()]); err != nil {
+			return nil, err
+		}
+	}
+	changes, err := r.apply.ApplyAll(ctx, slices.Clone(due), ssa.ApplyOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var repaired []*unstructured.Unstructured
+	for _, change := range changes.Entries {
+		id := change.ObjMetadata
+		was, known := r.records[id]
+		now := record{desired: s.own.desired[id]}
+		if stored := s.stored[id]; change.Action == ssa.UnchangedAction && stored != nil {
+			now.stored = digest(description(stored))
+		}
+		if change.Action != ssa.UnchangedAction && known && was.desired == now.desired {
+			repaired = append(repaired, applied[id])
+		}
+		r.records[id] = now
+	}
+	return repaired, nil
+}
+
+// ensureNamespaces creates the namespaces that objects need and that are missing, as istioctl does for Istio's own. What runs there is part of the mesh's
+// machinery: Meshwarden must not onboard it.
+func (r *Reconciler) ensureNamespaces(ctx context.Context, o *unstructured.Unstructured, due []*unstructured.Unstructured) error {
+	seen := map[string]bool{"": true}
+	for _, d := range due {
+		name := d.GetNamespace()
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		err := r.client.Get(ctx, client.ObjectKeyFromObject(namespace), namespace)
+		if apierrors.IsNotFound(err) {
+			namespace.Labels = map[string]string{"istio-injection": "disabled"}
+			if network, _, _ := unstructured.NestedString(o.Object, "spec", "values", "global", "network"); network != "" {
+				namespace.Labels["topology.istio.io/network"] = network
+			}
+			err = client.IgnoreAlreadyExists(r.client.Create(ctx, namespace, client.FieldOwner(FieldManager)))
+		}
+		if err != nil {
+			return fmt.Errorf("provide namespace %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// delete removes objects that are still marked as the IstioOperator's, and forgets them.
+func (r *Reconciler) delete(ctx context.Context, o *unstructured.Unstructured, unwanted []*unstructured.Unstructured) error {
+	_, err := r.apply.DeleteAll(ctx, slices.Clone(unwanted), ssa.DeleteOptions{
+		PropagationPolicy: metav1.DeletePropagationBackground, Inclusions: ownerLabels(client.ObjectKeyFromObject(o)),
+	})
+	for _, u := range unwanted {
+		delete(r.records, object.UnstructuredToObjMetadata(u))
+	}
+	return err
+}
+
+// imageTag returns what follows the name in an image, up to a digest.
+func imageTag(image string) string {
+	image, _, _ = strings.Cut(image, "@")
+	name := image[strings.LastIndex(image, "/")+1:]
+	_, tag, _ := strings.Cut(name, ":")
+	return tag
+}

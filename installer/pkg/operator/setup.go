@@ -1,0 +1,77 @@
+package operator
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/fluxcd/cli-utils/pkg/object"
+	"github.com/fluxcd/pkg/ssa"
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/meshwarden/meshwarden/installer/pkg/render"
+)
+
+const (
+	// A failed apply is tried again after the first pause, which doubles up to the second.
+	shortestPause, longestPause = 500 * time.Millisecond, time.Minute
+	// dryRuns is how many objects are compared with the API server at a time.
+	dryRuns = 4
+)
+
+// Options say what the reconciler works with. All are required.
+type Options struct {
+	// Namespaces are those in which IstioOperators are reconciled.
+	Namespaces []string
+	// Version is that of this program, fit for a label.
+	Version string
+	// Render returns the objects of an IstioOperator; the error is a *render.InvalidError where the spec is at fault.
+	Render  func(*unstructured.Unstructured) (render.Rendering, error)
+	Metrics prometheus.Registerer
+	Clock   clock.PassiveClock
+}
+
+// Setup adds the controller to a manager, whose cache has to be as CacheOptions says.
+func Setup(mgr manager.Manager, options Options) error {
+	// The manager's own client would answer some reads from the cache.
+	c, err := client.New(mgr.GetConfig(), client.Options{HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()})
+	if err != nil {
+		return fmt.Errorf("make a client: %w", err)
+	}
+	m, err := newMetrics(options.Metrics)
+	if err != nil {
+		return err
+	}
+	apply := ssa.NewResourceManager(c, nil, ssa.Owner{Field: FieldManager})
+	apply.SetConcurrency(dryRuns)
+	r := &Reconciler{options: options, client: c, cache: mgr.GetCache(), apply: apply, metrics: m, records: map[object.ObjMetadata]record{}}
+	ctl, err := controller.New("istiooperator", mgr, controller.Options{
+		Reconciler:              r,
+		MaxConcurrentReconciles: 1,
+		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](shortestPause, longestPause),
+	})
+	if err != nil {
+		return fmt.Errorf("make the controller: %w", err)
+	}
+	r.watches = &watches{mapper: mgr.GetRESTMapper(), add: func(kind schema.GroupVersionKind) error {
+		return ctl.Watch(source.Kind(mgr.GetCache(), client.Object(ofKind(kind)), toOwner(options.Namespaces), changed()))
+	}}
+	if err := r.watches.start(Kinds()...); err != nil {
+		return err
+	}
+	// What only changes the status asks for nothing.
+	err = ctl.Watch(source.Kind(mgr.GetCache(), client.Object(ofKind(GroupVersionKind())), toAll(mgr.GetCache()), predicate.GenerationChangedPredicate{}))
+	if err != nil {
+		return fmt.Errorf("watch IstioOperators: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+package operator
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+)
+
+// stored returns an object as the cache has it.
+func stored(t *testing.T, kind, version string, spec, status any) *unstructured.Unstructured {
+	t.Helper()
+	apiVersion := map[string]string{"Deployment": "apps/v1", "HorizontalPodAutoscaler": "autoscaling/v2", "CustomResourceDefinition": "apiextensions.k8s.io/v1"}[kind]
+	o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": apiVersion, "kind": kind, "spec": spec, "status": status}}
+	o.SetName("istiod")
+	o.SetResourceVersion(version)
+	o.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: version}})
+	slim, err := Slim(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slim.(*unstructured.Unstructured)
+}
+
+func TestChanged(t *testing.T) {
+	a, b := map[string]any{"a": "a"}, map[string]any{"a": "b"}
+	schemas := func(generation int64, text string) *unstructured.Unstructured {
+		o := stored(t, "CustomResourceDefinition", text, map[string]any{"versions": []any{map[string]any{"schema": text}}}, nil)
+		o.SetGeneration(generation)
+		return o
+	}
+	for name, tc := range map[string]struct {
+		reason        string
+		before, after *unstructured.Unstructured
+		want          bool
+		// redescribed is whether what others or the operator write has changed.
+		redescribed bool
+	}{
+		"Resync":           {"Nothing but the version, and who wrote it.", stored(t, "Deployment", "1", a, a), stored(t, "Deployment", "2", a, a), false, false},
+		"Spec":             {"Drift.", stored(t, "Deployment", "1", a, a), stored(t, "Deployment", "2", b, a), true, true},
+		"WorkloadStatus":   {"How far a workload is matters, but is no drift.", stored(t, "Deployment", "1", a, a), stored(t, "Deployment", "2", a, b), true, false},
+		"AutoscalerStatus": {"It is written every few seconds.", stored(t, "HorizontalPodAutoscaler", "1", a, a), stored(t, "HorizontalPodAutoscaler", "2", a, b), false, false},
+		"CRDSchema":        {"The schemas are not in the cache; the generation tells.", schemas(1, "a"), schemas(2, "b"), true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := changed().Update(event.UpdateEvent{ObjectOld: tc.before, ObjectNew: tc.after}); got != tc.want {
+				t.Errorf("%s\npasses: %v, want %v", tc.reason, got, tc.want)
+			}
+			if got := digest(description(tc.before)) != digest(description(tc.after)); got != tc.redescribed {
+				t.Errorf("%s\nlooked at again: %v, want %v", tc.reason, got, tc.redescribed)
+			}
+			if tc.before.GetResourceVersion() == "" {
+				t.Error("the cache's object was changed")
+			}
+		})
+	}
+}
+
+func TestRemovalOrder(t *testing.T) {
+	of := func(name, component string) *unstructured.Unstructured {
+		return configMap(name, "", labelComponent, component)
+	}
+	crd := of("crd", "Base")
+	crd.SetGroupVersionKind(Kinds()[0])
+	var got []string
+	for _, group := range removalOrder([]*unstructured.Unstructured{crd, of("base", "Base"), of("istiod", "Pilot"), of("ingress", "IngressGateways"), of("cni", "Cni"), of("ztunnel", "Ztunnel"), of("strange", "")}) {
+		got = append(got, list(group))
+	}
+	want := []string{
+		"ConfigMap istio-system/strange", "ConfigMap istio-system/ingress", "ConfigMap istio-system/ztunnel", "ConfigMap istio-system/istiod",
+		"ConfigMap istio-system/cni", "ConfigMap istio-system/base", "CustomResourceDefinition istio-system/crd",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestImageTag(t *testing.T) {
+	for image, want := range map[string]string{
+		"registry.istio.io/release/pilot:1.31.1": "1.31.1", "localhost:5000/istio/pilot": "", "localhost:5000/istio/pilot:1.31.1-distroless@sha256:0123": "1.31.1-distroless", "auto": "", "": "",
+	} {
+		if got := imageTag(image); got != want {
+			t.Errorf("%q: got %q, want %q", image, got, want)
+		}
+	}
+}
