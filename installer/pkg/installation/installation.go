@@ -61,8 +61,8 @@ func New(d document.Document, o Options) (Plan, error) {
 	return Plan{Namespaces: namespaces(d), Operator: operator, IstioOperator: istioOperator(d, sources.hub)}, nil
 }
 
-// namespaces returns those of the document, each once. They opt out of injection because Meshwarden would otherwise take care of them, which may have
-// other names than those that it leaves alone by itself.
+// namespaces returns those of the document, each once. They opt out of Meshwarden's onboarding, as they may have other names than those that it leaves
+// alone by itself; not of injection, which gateways of the users' own may want there.
 func namespaces(d document.Document) []*unstructured.Unstructured {
 	var names []string
 	var objects []*unstructured.Unstructured
@@ -75,7 +75,7 @@ func namespaces(d document.Document) []*unstructured.Unstructured {
 		o.SetAPIVersion("v1")
 		o.SetKind("Namespace")
 		o.SetName(n)
-		o.SetLabels(map[string]string{ManagedByLabel: ManagedBy, "istio-injection": "disabled"})
+		o.SetLabels(map[string]string{ManagedByLabel: ManagedBy, "meshwarden.io/onboarding": "disabled"})
 		objects = append(objects, o)
 	}
 	return objects

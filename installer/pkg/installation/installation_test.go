@@ -35,8 +35,8 @@ func outline(t *testing.T, p installation.Plan) string {
 			continue
 		}
 		fmt.Fprintf(&b, "%s %s", o.GetKind(), strings.TrimPrefix(o.GetNamespace()+"/"+o.GetName(), "/"))
-		if label := o.GetLabels()["istio-injection"]; label != "" {
-			fmt.Fprintf(&b, " injection=%s", label)
+		if label := o.GetLabels()["meshwarden.io/onboarding"]; label != "" {
+			fmt.Fprintf(&b, " onboarding=%s", label)
 		}
 		subjects, _, _ := unstructured.NestedSlice(o.Object, "subjects")
 		for _, s := range subjects {
@@ -62,8 +62,8 @@ func TestNew(t *testing.T) {
 	}{
 		{
 			reason: "the reference document", options: installation.Options{ImageRegistry: "registry.example:5000", Version: "v1.2.3"},
-			want: `Namespace istio-operator injection=disabled
-Namespace istio-system injection=disabled
+			want: `Namespace istio-operator onboarding=disabled
+Namespace istio-system onboarding=disabled
 CustomResourceDefinition istiooperators.install.istio.io
 ServiceAccount istio-operator/istio-operator
 ClusterRole istio-operator
@@ -97,10 +97,10 @@ spec:
 					Values: map[string]any{"global": map[string]any{"proxy": map[string]any{"logLevel": "debug"}}, "pilot": map[string]any{"autoscaleMin": int64(2)}},
 				}
 			},
-			want: `Namespace ops injection=disabled
-Namespace one injection=disabled
-Namespace two injection=disabled
-Namespace mesh injection=disabled
+			want: `Namespace ops onboarding=disabled
+Namespace one onboarding=disabled
+Namespace two onboarding=disabled
+Namespace mesh onboarding=disabled
 CustomResourceDefinition istiooperators.install.istio.io
 ServiceAccount ops/istio-operator
 ClusterRole istio-operator

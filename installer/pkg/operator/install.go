@@ -177,7 +177,7 @@ func (r *Reconciler) ensureNamespaces(ctx context.Context, o *unstructured.Unstr
 		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 		err := r.client.Get(ctx, client.ObjectKeyFromObject(namespace), namespace)
 		if apierrors.IsNotFound(err) {
-			namespace.Labels = map[string]string{"istio-injection": "disabled"}
+			namespace.Labels = map[string]string{"meshwarden.io/onboarding": "disabled"}
 			if network, _, _ := unstructured.NestedString(o.Object, "spec", "values", "global", "network"); network != "" {
 				namespace.Labels["topology.istio.io/network"] = network
 			}
