@@ -1,6 +1,7 @@
 // Package architecture tests that imports run one way:
 //
 //	cmd -> {admission, onboarding, audit, certificate, check, informer} -> {mesh, istio} -> policy -> std and the API types
+//	installer/cmd -> {bootstrap, operator} -> {installation, health, render} -> document -> std and a YAML parser
 package architecture
 
 import (
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
@@ -52,7 +54,37 @@ func layers() []layer {
 		{folder: "internal/fixture", reason: "test cases are read without a cluster", own: lower, unreachable: clients},
 		{folder: "internal/generate", reason: "it documents the packages", own: []string{"internal/fixture", "pkg"}},
 		{folder: "internal/architecture", reason: "it holds a test only"},
-		{folder: "cmd", reason: "what is in internal is for tests and generators", own: []string{"pkg"}},
+		{
+			folder: "cmd", reason: "what is in internal is for tests and generators, and the webhook stays small", own: []string{"pkg"},
+			unreachable: []string{"istio.io/istio", "helm.sh/helm"},
+		},
+	}
+}
+
+// installerLayers are those of the installer's module.
+func installerLayers() []layer {
+	istio := []string{"istio.io", "helm.sh/helm"}
+	clients := []string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime"}
+	return []layer{
+		{folder: "installer/pkg/document", reason: "a document is judged by nothing but its text", unreachable: append(istio, clients...)},
+		{
+			folder: "installer/pkg/installation", reason: "what a document leads to depends on nothing else",
+			own: []string{"installer/pkg/document"}, unreachable: append(istio, clients...),
+		},
+		{folder: "installer/pkg/render", reason: "it renders, for whomever"},
+		{folder: "installer/pkg/health", reason: "it looks at workloads, whoever asks", unreachable: istio},
+		{
+			folder: "installer/pkg/operator", reason: "the operator knows IstioOperators and no documents",
+			own: []string{"installer/pkg/render", "installer/pkg/health"},
+		},
+		{
+			folder: "installer/pkg/bootstrap", reason: "siblings don't import each other",
+			own: []string{"installer/pkg/document", "installer/pkg/installation", "installer/pkg/render", "installer/pkg/health"},
+		},
+		{
+			folder: "installer/cmd", reason: "of the webhook's module it needs the version alone",
+			own: []string{"installer/pkg", "cmd/webhook/version"},
+		},
 	}
 }
 
@@ -64,13 +96,20 @@ type listed struct {
 }
 
 func TestImports(t *testing.T) {
-	packages := list(t)
-	rows := layers()
+	for dir, rows := range map[string][]layer{".": layers(), "installer": installerLayers()} {
+		t.Run(dir, func(t *testing.T) { testImports(t, dir, rows) })
+	}
+}
+
+// testImports holds the packages of the module in a folder to its layers.
+func testImports(t *testing.T, dir string, rows []layer) {
+	prefix := path.Join(module, dir)
+	packages := list(t, dir)
 	for importPath, p := range packages {
-		folder, ok := strings.CutPrefix(importPath, module+"/")
-		if !ok {
+		if !within(importPath, prefix) {
 			continue
 		}
+		folder := strings.TrimPrefix(importPath, module+"/")
 		i := slices.IndexFunc(rows, func(l layer) bool { return within(folder, l.folder) })
 		if i < 0 {
 			t.Errorf("%s belongs to no layer: say in this test what it may import", folder)
@@ -129,21 +168,26 @@ func within(p, folder string) bool {
 
 // watch reads the module's folders. The go command keeps a test's result for as long as nothing changes that the test
 // itself has looked at, and what `go list` looks at does not count.
-func watch(t *testing.T) {
+func watch(t *testing.T, dir string) {
 	t.Helper()
 	for _, folder := range []string{"cmd", "internal", "pkg"} {
-		err := filepath.WalkDir(filepath.Join("..", "..", folder), func(_ string, _ fs.DirEntry, err error) error { return err })
+		folder = filepath.Join("..", "..", dir, folder)
+		if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		err := filepath.WalkDir(folder, func(_ string, _ fs.DirEntry, err error) error { return err })
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// list returns every package of the module and all that they depend on.
-func list(t *testing.T) map[string]listed {
+// list returns every package of the module in a folder, and all that they depend on.
+func list(t *testing.T, dir string) map[string]listed {
 	t.Helper()
-	watch(t)
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Standard,Imports", path.Join(module, "..."))
+	watch(t, dir)
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Standard,Imports", path.Join(module, dir, "..."))
+	cmd.Dir = filepath.Join("..", "..", dir)
 	output, err := cmd.Output()
 	if err != nil {
 		if exit := new(exec.ExitError); errors.As(err, &exit) {

@@ -1,0 +1,219 @@
+package preflight
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"istio.io/istio/istioctl/pkg/install/k8sversion"
+	"istio.io/istio/operator/pkg/manifest"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/meshwarden/meshwarden/installer/pkg/installation"
+)
+
+// kubernetes holds the cluster to what this version of Istio supports.
+func kubernetes(_ Target, s snapshot) []Finding {
+	supported, err := k8sversion.CheckKubernetesVersion(s.version)
+	if err != nil {
+		return []Finding{{Problem: fmt.Sprintf("the version of Kubernetes, %q, cannot be read", s.version.GitVersion)}}
+	}
+	if supported {
+		return nil
+	}
+	return []Finding{{
+		Problem: fmt.Sprintf("Kubernetes %s is too old for this Istio, which needs 1.%d", s.version.GitVersion, k8sversion.MinK8SVersion),
+		Remedy:  "upgrade Kubernetes first, or use an older installer",
+	}}
+}
+
+// terminating names namespaces that are on their way out, where nothing can be created, and an IstioOperator that is.
+func terminating(t Target, s snapshot) []Finding {
+	var findings []Finding
+	for _, o := range t.Namespaces {
+		if ns := s.namespaces[o.GetName()]; ns != nil && ns.DeletionTimestamp != nil {
+			findings = append(findings, Finding{
+				Problem: fmt.Sprintf("namespace %s is being deleted", ns.Name),
+				Remedy:  waitForIt,
+			})
+		}
+	}
+	for _, o := range s.istioOperators {
+		if key(o) == key(t.IstioOperator) && o.GetDeletionTimestamp() != nil {
+			findings = append(findings, Finding{Problem: title(o) + " is being deleted", Remedy: waitForIt})
+		}
+	}
+	return findings
+}
+
+const waitForIt = "wait until it is gone, and run the command again"
+
+// otherOperators names operators that would work on the same objects: Istio's own, until 1.23, and ours in another namespace.
+func otherOperators(t Target, s snapshot) []Finding {
+	var findings []Finding
+	for _, d := range s.operators {
+		ours := d.Labels[installation.ManagedByLabel] == installation.ManagedBy
+		home := slices.ContainsFunc(t.Operator, func(o *unstructured.Unstructured) bool {
+			return o.GetKind() == "Deployment" && o.GetNamespace() == d.Namespace
+		})
+		remove := fmt.Sprintf("kubectl delete deployment -n %s %s", d.Namespace, d.Name)
+		switch {
+		case ours && home:
+		case ours:
+			findings = append(findings, Finding{
+				Problem: fmt.Sprintf("Meshwarden's operator runs in namespace %s already, and two would work against each other", d.Namespace),
+				Remedy:  "to move it, remove it there first; Istio goes on running meanwhile: " + remove,
+			})
+		default:
+			findings = append(findings, Finding{
+				Problem: fmt.Sprintf("Deployment %s/%s is an operator of somebody else, such as Istio's own until 1.23, and would work against this one",
+					d.Namespace, d.Name),
+				Remedy: "remove it; Istio goes on running, and its IstioOperators are taken over: " + remove,
+			})
+		}
+	}
+	return findings
+}
+
+// unwatched names IstioOperators of ours that nobody would look after any more.
+func unwatched(t Target, s snapshot) []Finding {
+	var findings []Finding
+	for _, o := range s.istioOperators {
+		if o.GetLabels()[installation.ManagedByLabel] == installation.ManagedBy && !slices.Contains(t.Watched, o.GetNamespace()) {
+			findings = append(findings, Finding{
+				Problem: fmt.Sprintf("%s is in a namespace that the document does not watch any more", title(o)),
+				Remedy:  "put the namespace back into namespaces.watched, or remove the control plane while the operator still sees it: " + remove(o),
+			})
+		}
+	}
+	return findings
+}
+
+// secondControlPlanes names IstioOperators of ours in watched namespaces that are not the document's: it was renamed, say.
+func secondControlPlanes(t Target, s snapshot) []Finding {
+	var notes []Finding
+	for _, o := range s.istioOperators {
+		if o.GetLabels()[installation.ManagedByLabel] == installation.ManagedBy && slices.Contains(t.Watched, o.GetNamespace()) && key(o) != key(t.IstioOperator) {
+			notes = append(notes, Finding{
+				Problem: fmt.Sprintf("%s is a second control plane, which the document does not describe any more", title(o)),
+				Remedy:  "what both describe goes over to the document's when it is removed: " + remove(o),
+			})
+		}
+	}
+	return notes
+}
+
+func remove(istioOperator *unstructured.Unstructured) string {
+	return fmt.Sprintf("kubectl delete istiooperators.install.istio.io -n %s %s", istioOperator.GetNamespace(), istioOperator.GetName())
+}
+
+// stale returns the rights of our operator in namespaces that the document does not watch any more.
+func stale(t Target, s snapshot) []*unstructured.Unstructured {
+	names, wanted := map[string]bool{}, map[string]bool{}
+	for _, o := range t.Operator {
+		names[o.GetKind()+" "+o.GetName()], wanted[title(o)] = true, true
+	}
+	var objects []*unstructured.Unstructured
+	add := func(kind string, o metav1.Object) {
+		object := &unstructured.Unstructured{}
+		object.SetAPIVersion("rbac.authorization.k8s.io/v1")
+		object.SetKind(kind)
+		object.SetNamespace(o.GetNamespace())
+		object.SetName(o.GetName())
+		if names[kind+" "+o.GetName()] && !wanted[title(object)] {
+			objects = append(objects, object)
+		}
+	}
+	// A binding is worth nothing without its role, and a role nothing without its binding: either order is safe.
+	for i := range s.bindings {
+		add("RoleBinding", &s.bindings[i])
+	}
+	for i := range s.roles {
+		add("Role", &s.roles[i])
+	}
+	return objects
+}
+
+// owner is who installed an object.
+type owner struct{ tool, remedy string }
+
+// installations names, for everybody who installed Istio here already, what the target would take from them.
+func installations(t Target, s snapshot) []Finding {
+	var owners []owner
+	theirs := map[owner][]string{}
+	for _, o := range s.existing {
+		by, other := ownerOf(t, s, o)
+		if !other {
+			continue
+		}
+		if theirs[by] == nil {
+			owners = append(owners, by)
+		}
+		theirs[by] = append(theirs[by], title(o))
+	}
+	var findings []Finding
+	for _, by := range owners {
+		findings = append(findings, Finding{
+			Problem: fmt.Sprintf("Istio is installed here already, by %s: %s", by.tool, number(theirs[by])), Remedy: by.remedy,
+		})
+	}
+	return findings
+}
+
+// ownerOf says by what it bears who installed an object, and whether that is somebody else.
+func ownerOf(t Target, s snapshot, o *unstructured.Unstructured) (owner, bool) {
+	for _, reference := range o.GetOwnerReferences() {
+		if strings.HasPrefix(reference.APIVersion, "sailoperator.io/") {
+			return owner{"Sail (" + reference.Kind + " " + reference.Name + ")", "delete the Istio object that Sail installed it for"}, true
+		}
+	}
+	annotations, labels := o.GetAnnotations(), o.GetLabels()
+	// The label alone says nothing: Istio's charts bear it whoever renders them.
+	if release := annotations["meta.helm.sh/release-name"]; release != "" {
+		namespace := annotations["meta.helm.sh/release-namespace"]
+		return owner{fmt.Sprintf("Helm (release %s/%s)", namespace, release), fmt.Sprintf("helm uninstall -n %s %s", namespace, release)}, true
+	}
+	name, namespace := labels[manifest.OwningResourceName], labels[manifest.OwningResourceNamespace]
+	if name == "" || name == "unknown" { // the charts' word for: not from an IstioOperator
+		return owner{"somebody who left no trace", "remove it the way it was installed"}, true
+	}
+	id := types.NamespacedName{Namespace: namespace, Name: name}
+	lives := func(id types.NamespacedName) bool {
+		return slices.ContainsFunc(s.istioOperators, func(o *unstructured.Unstructured) bool { return key(o) == id })
+	}
+	living, watched := lives(id), slices.Contains(t.Watched, namespace)
+	switch {
+	case id == key(t.IstioOperator), living && watched:
+		return owner{}, false
+	case watched && lives(key(t.IstioOperator)):
+		return owner{}, false // of one that was there a moment ago: the operator is taking it over
+	case living:
+		return owner{
+			fmt.Sprintf("IstioOperator %s", id), fmt.Sprintf("add %s to namespaces.watched, or delete that IstioOperator", namespace),
+		}, true
+	default:
+		return owner{
+			fmt.Sprintf("istioctl (%s)", id),
+			fmt.Sprintf("to take it over, begin namespaces.watched with %s and set istio_spec.name to %s; or remove it: istioctl uninstall --purge", namespace, name),
+		}, true
+	}
+}
+
+// sail names control planes that the Sail operator keeps where ours is to be.
+func sail(t Target, s snapshot) []Finding {
+	var findings []Finding
+	for _, o := range s.sail {
+		namespace, _, _ := unstructured.NestedString(o.Object, "spec", "namespace")
+		// An Istio named default has no revision, as the charts see it.
+		if namespace != t.Rendering.Namespace && o.GetName() != t.Rendering.Revision {
+			continue
+		}
+		findings = append(findings, Finding{
+			Problem: fmt.Sprintf("Istio %s of the Sail operator has its control plane in namespace %s, and would collide with this one", o.GetName(), namespace),
+			Remedy:  "remove it first: kubectl delete istios.sailoperator.io " + o.GetName(),
+		})
+	}
+	return findings
+}
