@@ -93,6 +93,12 @@ func istioOperator(d document.Document, hub string) *unstructured.Unstructured {
 	if global, ok := values["global"].(map[string]any); ok {
 		global["istioNamespace"] = d.IstioNamespace
 	}
+	// Without a default revision, istiod would validate nothing but what is labelled with a revision. istioctl install makes its webhook by itself.
+	_, revision := values["revision"]
+	_, defaultRevision := values["defaultRevision"]
+	if !revision && !defaultRevision && d.Profile != "remote" {
+		values["defaultRevision"] = "default"
+	}
 	o := &unstructured.Unstructured{Object: map[string]any{
 		"spec": map[string]any{"profile": d.Profile, "hub": hub, "tag": cmp.Or(d.Version, DefaultTag), "values": values},
 	}}

@@ -85,6 +85,7 @@ spec:
   profile: default
   tag: 1.31.1
   values:
+    defaultRevision: default
     global:
       istioNamespace: istio-system
 `,
@@ -126,6 +127,7 @@ spec:
   profile: demo
   tag: 1.30.0
   values:
+    defaultRevision: default
     global:
       istioNamespace: mesh
       proxy:
@@ -259,6 +261,33 @@ func TestSource(t *testing.T) {
 		t.Run(tc.reason, func(t *testing.T) {
 			if got := installation.Source(tc.image, "registry.example"); got != tc.want {
 				t.Errorf("source: %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestDefaultRevision(t *testing.T) {
+	tests := []struct {
+		reason, profile string
+		values          map[string]any
+		want            any
+	}{
+		{reason: "without one, istiod validates nothing that is not labelled with a revision", profile: "default", want: "default"},
+		{reason: "who names a revision may have another one that is the default", profile: "default", values: map[string]any{"revision": "canary"}},
+		{reason: "what the document says stays", profile: "default", values: map[string]any{"defaultRevision": ""}, want: ""},
+		{reason: "there is no istiod here that could validate", profile: "remote"},
+	}
+	for _, tc := range tests {
+		t.Run(tc.reason, func(t *testing.T) {
+			d := reference()
+			d.Profile, d.Values = tc.profile, tc.values
+			p, err := installation.New(d, installation.Options{ImageRegistry: "registry.example:5000"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, _, _ := unstructured.NestedFieldNoCopy(p.IstioOperator.Object, "spec", "values", "defaultRevision")
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("defaultRevision (-want +got):\n%s", diff)
 			}
 		})
 	}
