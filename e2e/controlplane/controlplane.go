@@ -1,9 +1,11 @@
 // Package controlplane runs a Kubernetes control plane on this machine: etcd,
-// kube-apiserver and kube-controller-manager as child processes on free loopback
-// ports, each of which a test can stop, pause, kill and start again.
+// kube-apiserver, kube-controller-manager, kube-scheduler and KWOK as child processes
+// on free loopback ports, each of which a test can stop, pause, kill and start again.
 //
-// RBAC and service accounts are on. There are no nodes: Pods can be created but
-// nothing runs them. Webhook Services lead to where [ControlPlane.Route] says.
+// RBAC and service accounts are on. Without [Options.Nodes] there are no nodes: Pods
+// can be created but nothing runs them. With them, KWOK plays Nodes and Pods: no
+// container runs, but the Pods of every kind of workload become Ready or complete.
+// Webhook Services lead to where [ControlPlane.Route] says.
 package controlplane
 
 import (
@@ -42,9 +44,17 @@ type Options struct {
 	// one control plane at a time can use it. Empty means a temporary folder, which
 	// Stop removes.
 	Dir string
-	// Roles are the processes to start; empty means all. They start in the order
-	// that they need each other in, whatever their order here.
+	// Roles are the processes to start; empty means Etcd, APIServer and
+	// ControllerManager. They start in the order that they need each other in,
+	// whatever their order here.
 	Roles []Role
+	// Nodes is how many Nodes there are, named node-1 and so on, ready and empty when
+	// Start returns. If there are any, the roles Scheduler and Kwok start as well.
+	Nodes int
+	// KubeletImages are the images whose Pods KWOK leaves to package kubelet, by the
+	// end of the repository: "istio/pilot" and "pilot" stand for
+	// registry.example.com/istio/pilot:1.0. One container with such an image is enough.
+	KubeletImages []string
 	// APIServerArgs are further arguments of kube-apiserver.
 	APIServerArgs []string
 	// ControllerManagerArgs are further arguments of kube-controller-manager.
@@ -81,7 +91,7 @@ func Start(ctx context.Context, options Options) (*ControlPlane, error) {
 	if options.Binary == "" {
 		return nil, errors.New("start control plane: the path of the controlplane program is missing")
 	}
-	roles, err := startOrder(options.Roles)
+	roles, err := options.startOrder()
 	if err != nil {
 		return nil, fmt.Errorf("start control plane: %w", err)
 	}
@@ -139,7 +149,7 @@ func (cp *ControlPlane) startOnNewPorts(ctx context.Context) error {
 		}
 		cp.progress(fmt.Sprintf("%s is ready (%.1fs)", role, time.Since(begin).Seconds()))
 	}
-	return nil
+	return cp.startNodes(ctx)
 }
 
 // writeAccess writes what tells others where the API server is: the kubeconfigs
@@ -149,20 +159,41 @@ func (cp *ControlPlane) writeAccess() error {
 	if err != nil {
 		return err
 	}
-	manager, err := cp.ConfigFor("system:kube-controller-manager")
-	if err != nil {
+	cp.admin = admin
+	if err := cp.writeRoleAccess(); err != nil {
 		return err
 	}
-	cp.admin = admin
 	routes := route.Table{route.Key("default", "kubernetes", 443): {cp.address(APIServer)}}
 	cp.mu.Lock()
 	cp.routes = routes
 	cp.mu.Unlock()
 	return errors.Join(
 		WriteKubeconfig(admin, cp.state.kubeconfig()),
-		WriteKubeconfig(manager, cp.state.managerKubeconfig()),
 		route.Write(cp.state.routes(), routes),
+		cp.writeStages(),
 	)
+}
+
+// writeRoleAccess writes a kubeconfig for each role that is a client, as the user that
+// the API server's own RBAC rules know. They know none for KWOK, which is every kubelet.
+func (cp *ControlPlane) writeRoleAccess() error {
+	var errs []error
+	for _, r := range []struct {
+		role   Role
+		user   string
+		groups []string
+	}{
+		{role: ControllerManager, user: "system:kube-controller-manager"},
+		{role: Scheduler, user: "system:kube-scheduler"},
+		{role: Kwok, user: "kwok", groups: []string{"system:masters"}},
+	} {
+		config, err := cp.ConfigFor(r.user, r.groups...)
+		if err == nil {
+			err = WriteKubeconfig(config, cp.state.roleKubeconfig(r.role))
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // startRole starts the process of a role and waits until it is ready.
@@ -171,6 +202,9 @@ func (cp *ControlPlane) startRole(ctx context.Context, role Role) error {
 		Name: string(role),
 		Path: cp.options.Binary,
 		Args: append([]string{string(role)}, cp.arguments(role)...),
+	}
+	if role == Kwok {
+		config.Env = cp.kwokEnvironment()
 	}
 	if cp.log != nil {
 		config.Log = &prefixWriter{prefix: "[" + string(role) + "] ", next: cp.log}
@@ -198,6 +232,9 @@ func (cp *ControlPlane) Process(role Role) *process.Process {
 	defer cp.mu.Unlock()
 	return cp.processes[role]
 }
+
+// KubeletImages returns those of the Options.
+func (cp *ControlPlane) KubeletImages() []string { return slices.Clone(cp.options.KubeletImages) }
 
 // Restart starts a role again on the same port and data and waits until it is
 // ready. A process that still runs is stopped first; a paused one is resumed.

@@ -36,10 +36,10 @@ const (
 func TestStopLeavesNothing(t *testing.T) {
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)
-	cp := start(t, controlplane.Options{})
+	cp := start(t, controlplane.Options{Nodes: 1})
 
 	pids := map[controlplane.Role]int{}
-	for _, role := range allRoles() {
+	for _, role := range controlplane.Roles() {
 		pids[role] = cp.Process(role).PID()
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), stopTimeout)
@@ -128,8 +128,15 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 		},
 		{
 			reason:  "there is no such role",
-			options: controlplane.Options{Binary: "/bin/false", Roles: []controlplane.Role{"scheduler"}},
-			wantErr: `role "scheduler" does not exist`,
+			options: controlplane.Options{Binary: "/bin/false", Roles: []controlplane.Role{"kubelet"}},
+			wantErr: `role "kubelet" does not exist`,
+		},
+		{
+			reason: "nodes need the controller that makes them ready",
+			options: controlplane.Options{
+				Binary: "/bin/false", Roles: []controlplane.Role{controlplane.Etcd, controlplane.APIServer}, Nodes: 1,
+			},
+			wantErr: "role scheduler needs role controller-manager",
 		},
 	}
 	for _, test := range tests {
@@ -196,10 +203,6 @@ func TestGivenFolderIsKept(t *testing.T) {
 	if _, err := clientFor(t, access).CoreV1().Namespaces().Get(t.Context(), "kept", metav1.GetOptions{}); err != nil {
 		t.Errorf("a namespace of the first start, by a user of the first start, in the second: %v", err)
 	}
-}
-
-func allRoles() []controlplane.Role {
-	return []controlplane.Role{controlplane.Etcd, controlplane.APIServer, controlplane.ControllerManager}
 }
 
 // script writes a shell script that stands in for the controlplane program.

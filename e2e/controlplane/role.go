@@ -26,6 +26,10 @@ const (
 	Etcd              Role = "etcd"
 	APIServer         Role = "apiserver"
 	ControllerManager Role = "controller-manager"
+	// Scheduler binds Pods to Nodes.
+	Scheduler Role = "scheduler"
+	// Kwok plays the Nodes, and the Pods that are bound to them.
+	Kwok Role = "kwok"
 )
 
 const (
@@ -41,11 +45,17 @@ const (
 	readyTimeout        = 2 * time.Minute
 )
 
-// startOrder puts the roles in order and checks that each has what it needs.
-func startOrder(roles []Role) ([]Role, error) {
-	all := []Role{Etcd, APIServer, ControllerManager}
+// Roles returns all roles, in the order in which they start.
+func Roles() []Role { return []Role{Etcd, APIServer, ControllerManager, Scheduler, Kwok} }
+
+// startOrder puts the roles that are to start in order and checks that each has what it needs.
+func (o Options) startOrder() ([]Role, error) {
+	all, roles := Roles(), o.Roles
 	if len(roles) == 0 {
-		return all, nil
+		roles = []Role{Etcd, APIServer, ControllerManager}
+	}
+	if o.Nodes > 0 {
+		roles = append(slices.Clone(roles), Scheduler, Kwok)
 	}
 	var ordered []Role
 	for i, role := range all {
@@ -98,8 +108,12 @@ func (cp *ControlPlane) arguments(role Role) []string {
 		}
 	case APIServer:
 		return append(cp.apiServerArguments(), cp.options.APIServerArgs...)
+	case ControllerManager:
+		return append(cp.controllerManagerArguments(), cp.options.ControllerManagerArgs...)
+	case Scheduler:
+		return cp.schedulerArguments()
 	default:
-		return cp.controllerManagerArguments()
+		return cp.kwokArguments()
 	}
 }
 
@@ -131,12 +145,12 @@ func (cp *ControlPlane) apiServerArguments() []string {
 }
 
 func (cp *ControlPlane) controllerManagerArguments() []string {
-	return append([]string{
+	return []string{
 		"--bind-address=" + loopback,
 		"--secure-port=" + strconv.Itoa(cp.ports[ControllerManager]),
 		"--tls-cert-file=" + cp.state.serverFile(),
 		"--tls-private-key-file=" + cp.state.serverKeyFile(),
-		"--kubeconfig=" + cp.state.managerKubeconfig(),
+		"--kubeconfig=" + cp.state.roleKubeconfig(ControllerManager),
 		"--use-service-account-credentials=true",
 		"--service-account-private-key-file=" + cp.state.serviceAccountKeyFile(),
 		"--root-ca-file=" + cp.state.caFile(),
@@ -148,7 +162,18 @@ func (cp *ControlPlane) controllerManagerArguments() []string {
 		"--kube-api-burst=1000",
 		// It would make this folder in /usr otherwise.
 		"--flex-volume-plugin-dir=" + cp.state.path("volume-plugins"),
-	}, cp.options.ControllerManagerArgs...)
+	}
+}
+
+func (cp *ControlPlane) schedulerArguments() []string {
+	return []string{
+		"--bind-address=" + loopback,
+		"--secure-port=" + strconv.Itoa(cp.ports[Scheduler]),
+		"--tls-cert-file=" + cp.state.serverFile(),
+		"--tls-private-key-file=" + cp.state.serverKeyFile(),
+		"--kubeconfig=" + cp.state.roleKubeconfig(Scheduler),
+		"--leader-elect=false",
+	}
 }
 
 // readiness is what a role answers when it is ready.
@@ -161,8 +186,10 @@ func (r Role) readiness() readiness {
 	switch r {
 	case Etcd:
 		return readiness{path: "/health", text: `"health":"true"`}
-	case APIServer:
+	case APIServer, Scheduler:
 		return readiness{path: "/readyz", text: "ok"}
+	case Kwok:
+		return readiness{path: "/healthz", text: "ok"}
 	default:
 		// It is healthy before it has any controllers, and ends if the API server fails
 		// it then. The checks of all controllers are added at once, after the last.

@@ -74,14 +74,17 @@ func (s *state) close() error {
 
 func (s *state) path(name string) string       { return filepath.Join(s.dir, name) }
 func (s *state) kubeconfig() string            { return s.path("kubeconfig") }
-func (s *state) managerKubeconfig() string     { return s.path("controller-manager.kubeconfig") }
 func (s *state) routes() string                { return s.path("routes.json") }
+func (s *state) stages() string                { return s.path("stages.yaml") }
 func (s *state) caFile() string                { return s.path("pki/ca.crt") }
 func (s *state) caKeyFile() string             { return s.path("pki/ca.key") }
 func (s *state) serverFile() string            { return s.path("pki/server.crt") }
 func (s *state) serverKeyFile() string         { return s.path("pki/server.key") }
 func (s *state) serviceAccountFile() string    { return s.path("pki/service-accounts.crt") }
 func (s *state) serviceAccountKeyFile() string { return s.path("pki/service-accounts.key") }
+
+// roleKubeconfig is where a role that is a client of the API server finds its access.
+func (s *state) roleKubeconfig(role Role) string { return s.path(string(role) + ".kubeconfig") }
 
 // writeKeys writes the keys and certificates that all roles share, and returns the
 // authority. The authority and the key that signs service account tokens stay the

@@ -11,7 +11,7 @@ import (
 	"github.com/meshwarden/meshwarden/e2e/process"
 )
 
-const usage = "usage: controlplane start [--dir DIR] [--without-controller-manager] [--log FILE] " +
+const usage = "usage: controlplane start [--dir DIR] [--without-controller-manager] [--nodes N] [--log FILE] " +
 	"[--route NAMESPACE/SERVICE:PORT=ADDRESS]..."
 
 func main() {
@@ -20,6 +20,8 @@ func main() {
 		"etcd":               runEtcd,
 		"apiserver":          runAPIServer,
 		"controller-manager": runControllerManager,
+		"scheduler":          runScheduler,
+		"kwok":               runKwok,
 	}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
 		fmt.Fprintln(os.Stderr, usage)

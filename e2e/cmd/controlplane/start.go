@@ -30,6 +30,7 @@ type startOptions struct {
 	dir                      string
 	logFile                  string
 	withoutControllerManager bool
+	nodes                    int
 	routes                   []webhookRoute
 }
 
@@ -88,13 +89,13 @@ func startControlPlane(ctx context.Context, options startOptions, log io.Writer)
 		roles = append(roles, controlplane.ControllerManager)
 	}
 	return controlplane.Start(ctx, controlplane.Options{
-		Binary: self, Dir: options.dir, Roles: roles, Log: log, Progress: progress,
+		Binary: self, Dir: options.dir, Roles: roles, Nodes: options.nodes, Log: log, Progress: progress,
 	})
 }
 
 // watchRoles ends the whole when a role ends by itself.
 func watchRoles(cp *controlplane.ControlPlane, end context.CancelCauseFunc) {
-	for _, role := range []controlplane.Role{controlplane.Etcd, controlplane.APIServer, controlplane.ControllerManager} {
+	for _, role := range controlplane.Roles() {
 		if child := cp.Process(role); child != nil {
 			go func() {
 				<-child.Done()
@@ -119,6 +120,7 @@ func parseStart(arguments []string) (startOptions, error) {
 	flags.StringVar(&options.logFile, "log", "", "file that the logs of all roles are appended to (default: none)")
 	flags.BoolVar(&options.withoutControllerManager, "without-controller-manager", false,
 		"leave kube-controller-manager out: namespaces and owned objects are not cleaned up then")
+	flags.IntVar(&options.nodes, "nodes", 0, "nodes for KWOK to play, on which Pods become ready without being run (default: none)")
 	flags.Func("route", "where a webhook Service leads, as NAMESPACE/SERVICE:PORT=ADDRESS; can be repeated",
 		func(text string) error {
 			parsed, err := parseRoute(text)
