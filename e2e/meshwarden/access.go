@@ -3,17 +3,12 @@ package meshwarden
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
-
-	"github.com/meshwarden/meshwarden/e2e/controlplane"
 )
 
 // tokenLifetime is what an API server makes of the hour that a kubelet asks for, by default. Nobody renews the token here.
@@ -29,19 +24,4 @@ func (i *Installation) Token(ctx context.Context, serviceAccount string) (string
 		return "", fmt.Errorf("request a token of ServiceAccount %s: %w", serviceAccount, err)
 	}
 	return request.Status.Token, nil
-}
-
-// grantAccess writes a kubeconfig by which a replica is the ServiceAccount. In a cluster, it would find token and CA in a
-// volume.
-func (i *Installation) grantAccess(ctx context.Context, serviceAccount, dir, kubeconfig string) error {
-	token, err := i.Token(ctx, serviceAccount)
-	if err != nil {
-		return err
-	}
-	config := rest.AnonymousClientConfig(i.cp.Config())
-	config.BearerTokenFile = filepath.Join(dir, "token")
-	if err := os.WriteFile(config.BearerTokenFile, []byte(token), 0o600); err != nil {
-		return fmt.Errorf("write the token: %w", err)
-	}
-	return controlplane.WriteKubeconfig(config, kubeconfig)
 }

@@ -46,7 +46,11 @@ func (i *Installation) inForce(ctx context.Context) error {
 	stray := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
 		"metadata": map[string]any{"namespace": metav1.NamespaceDefault, "name": "probe"},
-		"spec":     map[string]any{"hosts": []any{"probe.example.com"}, "gateways": []any{"probe"}},
+		// An istiod, if there is one, must not find fault with it.
+		"spec": map[string]any{
+			"hosts": []any{"probe.example.com"}, "gateways": []any{"probe"},
+			"http": []any{map[string]any{"route": []any{map[string]any{"destination": map[string]any{"host": "probe"}}}}},
+		},
 	}}
 	i.warnings.take()
 	err := i.client.Create(ctx, stray, client.DryRunAll)

@@ -17,8 +17,8 @@ func (r *Replica) Handshake(ctx context.Context, ca []byte) (*x509.Certificate, 
 	if !roots.AppendCertsFromPEM(ca) {
 		return nil, errors.New("connect to a replica: the CA has no certificate in PEM")
 	}
-	dialer := tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: admission.ServiceName + "." + r.pod.namespace + ".svc"}}
-	connection, err := dialer.DialContext(ctx, "tcp", r.addresses[webhookPort])
+	dialer := tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: admission.ServiceName + "." + r.installation.namespace + ".svc"}}
+	connection, err := dialer.DialContext(ctx, "tcp", r.address(webhookPort))
 	if err != nil {
 		return nil, fmt.Errorf("connect to a replica: %w", err)
 	}
@@ -28,5 +28,5 @@ func (r *Replica) Handshake(ctx context.Context, ca []byte) (*x509.Certificate, 
 
 // WebhookAddress returns the host:port at which the replica serves the API server.
 func (r *Replica) WebhookAddress() string {
-	return r.addresses[webhookPort]
+	return r.address(webhookPort)
 }

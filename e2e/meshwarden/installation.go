@@ -3,7 +3,7 @@
 //
 //   - kubectl, which builds and applies a kustomization
 //   - the kubelet, which starts what the Deployment says with a token of its ServiceAccount, keeps Secrets in folders, and
-//     asks for readiness
+//     asks for readiness (package kubelet)
 //   - the EndpointSlices, which lead the Service to the replicas that are ready.
 //
 // Containers are not played: a replica is a process of this machine. Whatever else the Deployment may come to say is an
@@ -20,6 +20,7 @@ import (
 	"slices"
 	"sync"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/kustomize/api/types"
@@ -63,7 +64,7 @@ type Installation struct {
 
 	mu       sync.Mutex
 	replicas []*Replica
-	services []servicePort
+	services []corev1.Service
 	ready    []*Replica
 }
 

@@ -1,11 +1,11 @@
 package meshwarden
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,10 +13,12 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/meshwarden/meshwarden/e2e/kubelet"
 	"github.com/meshwarden/meshwarden/e2e/process"
 )
 
@@ -30,7 +32,7 @@ type ReplicaOptions struct {
 	// Args come after those that the Deployment says.
 	Args []string
 	// BeforeSync may delay the changes of mounted Secrets; nil does not.
-	BeforeSync BeforeSync
+	BeforeSync kubelet.BeforeSync
 }
 
 // Replica is one process of Meshwarden.
@@ -38,9 +40,8 @@ type Replica struct {
 	*process.Process
 
 	installation *Installation
-	pod          pod
+	sandbox      *kubelet.Sandbox
 	labels       labels.Set
-	addresses    map[string]string // of the ports, by name
 	end          context.CancelFunc
 	background   sync.WaitGroup
 }
@@ -64,60 +65,41 @@ func (i *Installation) start(ctx context.Context, o ReplicaOptions) (*Replica, e
 	if err != nil {
 		return nil, err
 	}
-	template := deployment.Spec.Template
-	template.Namespace = deployment.Namespace
-	r := &Replica{installation: i, labels: template.Labels}
-	if r.pod, err = readPod(template, filepath.Base(dir)); err != nil {
+	program, err := Program(cmp.Or(o.Binary, i.options.Binary))
+	if err != nil {
+		return nil, err
+	}
+	pod, err := podOf(deployment.Spec.Template, i.namespace, filepath.Base(dir))
+	if err != nil {
 		return nil, fmt.Errorf("read the Deployment: %w", err)
 	}
-	if r.addresses, err = freeAddresses(r.pod.ports); err != nil {
+	r := &Replica{installation: i, labels: pod.Labels}
+	if r.sandbox, err = kubelet.NewSandbox(i.cp, pod, kubelet.SandboxOptions{Program: program, Dir: dir}); err != nil {
+		return nil, fmt.Errorf("read the Deployment: %w", err)
+	}
+	if r.sandbox.Container.ReadinessProbe == nil {
+		return nil, errors.New("read the Deployment: its container has no readiness probe")
+	}
+	err = wait.PollUntilContextCancel(ctx, probePeriod, true, func(ctx context.Context) (bool, error) {
+		err := r.sandbox.Mount(ctx)
+		return err == nil, client.IgnoreNotFound(err)
+	})
+	if err != nil {
 		return nil, err
 	}
-	at := placement{kubeconfig: filepath.Join(dir, "kubeconfig"), addresses: r.addresses, folders: map[string]string{}}
-	if err := i.grantAccess(ctx, r.pod.serviceAccount, dir, at.kubeconfig); err != nil {
+	if r.Process, err = r.sandbox.Start(i.options.Log, o.Args...); err != nil {
 		return nil, err
 	}
-	var mounts []*mount
-	for _, v := range r.pod.volumes {
-		at.folders[v.mountPath] = filepath.Join(dir, "volumes", v.secret)
-		m, err := newMount(ctx, i.client, i.namespace, v, at.folders[v.mountPath])
-		if err != nil {
-			return nil, err
-		}
-		mounts = append(mounts, m)
-	}
-	if err := r.run(at, o); err != nil {
-		return nil, err
-	}
-	r.attend(mounts, o.BeforeSync)
+	r.attend(o.BeforeSync)
 	return r, nil
 }
 
-// run starts the process.
-func (r *Replica) run(at placement, o ReplicaOptions) error {
-	args, err := r.pod.arguments(at)
-	if err != nil {
-		return err
-	}
-	binary := o.Binary
-	if binary == "" {
-		binary = r.installation.options.Binary
-	}
-	r.Process, err = process.Start(process.Config{
-		Name: name, Path: binary, Args: append(args, o.Args...), Log: r.installation.options.Log,
-		Env: append(r.pod.env, "GORACE=halt_on_error=1"),
-	})
-	return err
-}
-
 // attend does what a kubelet does for a container that runs.
-func (r *Replica) attend(mounts []*mount, before BeforeSync) {
+func (r *Replica) attend(before kubelet.BeforeSync) {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.end = cancel
 	r.background.Go(func() { r.probe(ctx) })
-	for _, m := range mounts {
-		r.background.Go(func() { m.follow(ctx, before) })
-	}
+	r.background.Go(func() { r.sandbox.Follow(ctx, before) })
 	r.installation.mu.Lock()
 	defer r.installation.mu.Unlock()
 	r.installation.replicas = append(r.installation.replicas, r)
@@ -142,21 +124,10 @@ func (r *Replica) probe(ctx context.Context) {
 
 // Ready asks for the replica's readiness and returns what its answer says is missing.
 func (r *Replica) Ready(ctx context.Context) error {
-	return r.ask(ctx, r.pod.readiness)
-}
-
-func (r *Replica) ask(ctx context.Context, p probe) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
 	// A kubelet does not ask for the reasons, but tests want to show them.
-	status, body, err := r.get(ctx, p.port, p.path+"?verbose=1")
-	if err != nil {
-		return err
-	}
-	if status != http.StatusOK {
-		return fmt.Errorf("%s answers %d: %s", p.path, status, body)
-	}
-	return nil
+	probe := r.sandbox.Container.ReadinessProbe.DeepCopy()
+	probe.HTTPGet.Path += "?verbose=1"
+	return r.sandbox.Ask(ctx, probe)
 }
 
 // WaitReady waits until the replica is ready and the Services lead to it. It fails when the process ends first, and when a
@@ -175,8 +146,11 @@ func (r *Replica) WaitReady(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("wait for a replica: %w (%w)", err, last)
 	}
-	for _, p := range r.pod.restarts {
-		if err := r.ask(ctx, p); err != nil {
+	for _, p := range []*corev1.Probe{r.sandbox.Container.StartupProbe, r.sandbox.Container.LivenessProbe} {
+		if p == nil {
+			continue
+		}
+		if err := r.sandbox.Ask(ctx, p); err != nil {
 			return fmt.Errorf("a ready replica would be started anew: %w", err)
 		}
 	}
@@ -195,7 +169,7 @@ func (r *Replica) Metrics(ctx context.Context) (string, error) {
 // Stop stops the replica as a kubelet does: SIGTERM, the end by force after the Deployment's grace period, and probes until
 // it is gone.
 func (r *Replica) Stop(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, r.pod.gracePeriod)
+	ctx, cancel := context.WithTimeout(ctx, r.sandbox.GracePeriod)
 	defer cancel()
 	err := r.Process.Stop(ctx)
 	r.end()
@@ -206,7 +180,7 @@ func (r *Replica) Stop(ctx context.Context) error {
 
 // get sends a request to a port of the replica.
 func (r *Replica) get(ctx context.Context, port, path string) (int, string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.addresses[port]+path, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.address(port)+path, nil)
 	if err != nil {
 		return 0, "", err
 	}
@@ -219,16 +193,12 @@ func (r *Replica) get(ctx context.Context, port, path string) (int, string, erro
 	return response.StatusCode, string(body), err
 }
 
-// freeAddresses returns a loopback address for each port, which nothing listened on a moment ago.
-func freeAddresses(ports map[string]int32) (map[string]string, error) {
-	addresses := map[string]string{}
-	for port := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
+// address returns the host:port of a port by its name.
+func (r *Replica) address(port string) string {
+	for _, p := range r.sandbox.Container.Ports {
+		if p.Name == port {
+			return r.sandbox.Addresses[p.ContainerPort]
 		}
-		defer l.Close() // it only reserved the port
-		addresses[port] = l.Addr().String()
 	}
-	return addresses, nil
+	return ""
 }

@@ -6,17 +6,10 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-)
 
-// servicePort is a port of a Service that leads to the replicas.
-type servicePort struct {
-	service  string
-	port     int32
-	target   string
-	selector labels.Selector
-}
+	"github.com/meshwarden/meshwarden/e2e/kubelet"
+)
 
 // readServices finds out which Services of the namespace have an address, and has them lead nowhere yet.
 func (i *Installation) readServices(ctx context.Context) error {
@@ -30,13 +23,9 @@ func (i *Installation) readServices(ctx context.Context) error {
 		if s.Spec.ClusterIP == corev1.ClusterIPNone {
 			continue // nobody connects to it but by the addresses of its Pods
 		}
+		i.services = append(i.services, s)
 		for _, port := range s.Spec.Ports {
-			if port.TargetPort.StrVal == "" {
-				return fmt.Errorf("service %s leads to a port by its number %d, and ports have other numbers here", s.Name, port.TargetPort.IntVal)
-			}
-			to := servicePort{service: s.Name, port: port.Port, target: port.TargetPort.StrVal, selector: labels.SelectorFromSet(s.Spec.Selector)}
-			i.services = append(i.services, to)
-			if err := i.cp.Route(i.namespace, to.service, to.port); err != nil {
+			if err := i.cp.Route(i.namespace, s.Name, port.Port); err != nil {
 				return err
 			}
 		}
@@ -56,15 +45,20 @@ func (i *Installation) route(r *Replica, ready bool) {
 	} else {
 		i.ready = slices.DeleteFunc(i.ready, func(other *Replica) bool { return other == r })
 	}
-	for _, s := range i.services {
-		var addresses []string
-		for _, replica := range i.ready {
-			if address, ok := replica.addresses[s.target]; ok && s.selector.Matches(replica.labels) {
-				addresses = append(addresses, address)
-			}
-		}
+	// One that is not ready has the Services lead nowhere where it was the last.
+	endpoints := []kubelet.Endpoint{r.endpoint(false)}
+	for _, replica := range i.ready {
+		endpoints = append(endpoints, replica.endpoint(true))
+	}
+	for to, addresses := range kubelet.Lead(i.services, endpoints) {
 		// A route that cannot be written shows in the webhooks' answers.
-		_ = i.cp.Route(i.namespace, s.service, s.port, addresses...)
+		_ = i.cp.Route(to.Namespace, to.Service, to.Port, addresses...)
+	}
+}
+
+func (r *Replica) endpoint(ready bool) kubelet.Endpoint {
+	return kubelet.Endpoint{
+		Namespace: r.installation.namespace, Labels: r.labels, Ports: r.sandbox.Container.Ports, Addresses: r.sandbox.Addresses, Ready: ready,
 	}
 }
 

@@ -190,3 +190,17 @@ func (p *Process) Stop(ctx context.Context) error {
 		return errors.Join(killed, p.Kill())
 	}
 }
+
+// ExitCode is the exit status of the process once it has ended: 128 and the signal's number if a signal ended it, as a
+// shell and a kubelet have it; -1 while it runs.
+func (p *Process) ExitCode() int {
+	select {
+	case <-p.done:
+	default:
+		return -1
+	}
+	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return p.cmd.ProcessState.ExitCode()
+}

@@ -22,11 +22,11 @@ import (
 	"github.com/meshwarden/meshwarden/e2e/meshwarden"
 )
 
-// kubelet decides when its replica gets to see a Secret that has changed.
-type kubelet chan struct{}
+// syncGate decides when its replica gets to see a Secret that has changed.
+type syncGate chan struct{}
 
-// wait is a meshwarden.BeforeSync.
-func (k kubelet) wait(ctx context.Context, _ *corev1.Secret) error {
+// wait is a kubelet.BeforeSync.
+func (k syncGate) wait(ctx context.Context, _ *corev1.Secret) error {
 	select {
 	case <-k:
 		return nil
@@ -48,12 +48,12 @@ func TestCertManager(t *testing.T) {
 	})
 	noError(t, "install Meshwarden", err)
 	t.Cleanup(func() { noError(t, "stop Meshwarden", e.Stop(background(t))) })
-	var kubelets []kubelet
+	var gates []syncGate
 	for range 2 {
-		k := make(kubelet)
+		k := make(syncGate)
 		r, err := e.Start(t.Context(), meshwarden.ReplicaOptions{BeforeSync: k.wait})
 		noError(t, "start a replica", err)
-		kubelets, e.replicas = append(kubelets, k), append(e.replicas, r)
+		gates, e.replicas = append(gates, k), append(e.replicas, r)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -62,7 +62,7 @@ func TestCertManager(t *testing.T) {
 	}
 	e.waitInForce(t)
 	e.namespace(t, "pairs")
-	t.Run("RotationUnderLoad", func(t *testing.T) { testRotationUnderLoad(t, e, manager, kubelets) })
+	t.Run("RotationUnderLoad", func(t *testing.T) { testRotationUnderLoad(t, e, manager, gates) })
 	t.Run("ManifestsAppliedAgain", func(t *testing.T) { testManifestsAppliedAgain(t, e) })
 	t.Run("GatewayCertificates", func(t *testing.T) { testGatewayCertificates(t, e) })
 }
@@ -83,7 +83,7 @@ func (e *environment) startCertManager(t *testing.T) *certmanager.CertManager {
 
 // Certificates are renewed while clients write. The API server trusts the new CA at once, the replicas get the new
 // certificate late, and one after the other. No write fails, at any stage.
-func testRotationUnderLoad(t *testing.T, e *environment, manager *certmanager.CertManager, kubelets []kubelet) {
+func testRotationUnderLoad(t *testing.T, e *environment, manager *certmanager.CertManager, gates []syncGate) {
 	failed, writes := e.failedCalls(t), 0
 	stop := e.load(t, 4)
 	// write writes often enough for every connection between the API server and the replicas to be in use.
@@ -122,10 +122,10 @@ func testRotationUnderLoad(t *testing.T, e *environment, manager *certmanager.Ce
 			}
 			write(t)
 			e.wantServed(t, before, before)
-			e.letSync(t, kubelets[0], e.replicas[0], after)
+			e.letSync(t, gates[0], e.replicas[0], after)
 			write(t)
 			e.wantServed(t, after, before)
-			e.letSync(t, kubelets[1], e.replicas[1], after)
+			e.letSync(t, gates[1], e.replicas[1], after)
 			write(t)
 			e.wantServed(t, after, after)
 		})
@@ -189,8 +189,8 @@ func (e *environment) renewedBy(t *testing.T, ca *corev1.Secret) *corev1.Secret 
 	return renewed
 }
 
-// letSync lets the kubelet act until the replica serves the certificate.
-func (e *environment) letSync(t *testing.T, k kubelet, r *meshwarden.Replica, want *corev1.Secret) {
+// letSync lets the Secret through until the replica serves the certificate.
+func (e *environment) letSync(t *testing.T, k syncGate, r *meshwarden.Replica, want *corev1.Secret) {
 	t.Helper()
 	e.eventually(t, "the replica serves the new certificate", func(ctx context.Context) error {
 		select {
