@@ -22,23 +22,30 @@ RACE := $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v "$$(go env CC)" >
 build: ## Build bin/webhook
 	go build -ldflags "$(STAMP)" -o $(BIN)/webhook ./cmd/webhook
 
+.PHONY: installer
+installer: ## Build bin/installer
+	cd installer && go build -ldflags "$(STAMP)" -o $(BIN)/installer ./cmd/installer
+
 .PHONY: run
-run: ## Start a local control plane and Meshwarden, walk through the main job, stay until Ctrl-C
-	@cd e2e && go run ./cmd/build controlplane-small webhook walk
-	@cd e2e && exec $(BIN)/walk -controlplane $(BIN)/controlplane-small -webhook $(BIN)/webhook
+run: ## Start a local control plane and Meshwarden, walk through the main job, stay until Ctrl-C; MESH=1: with all of Istio
+	@cd e2e && go run ./cmd/build $(if $(MESH),controlplane certmanager installer pilot-discovery,controlplane-small) webhook walk
+	@cd e2e && exec $(BIN)/walk -webhook $(BIN)/webhook $(if $(MESH),-mesh -controlplane $(BIN)/controlplane \
+		-installer $(BIN)/installer -istiod $(BIN)/pilot-discovery -certmanager $(BIN)/certmanager,-controlplane $(BIN)/controlplane-small)
 
 ## Develop
 
 .PHONY: test
 test: test-unit test-e2e ## Run every test, unit to end-to-end
 
+# The installer goes without the race detector, for which Istio and Helm would have to be compiled once more.
 .PHONY: test-unit
 test-unit: ## Run the tests that need no control plane
 	go test $(RACE) ./...
+	cd installer && go test ./...
 
 .PHONY: test-e2e
 test-e2e: ## Run the tests on a real etcd and kube-apiserver
-	@cd e2e && go run ./cmd/build controlplane controlplane-small certmanager kubectl webhook webhook-race
+	@cd e2e && go run ./cmd/build controlplane controlplane-small certmanager kubectl installer pilot-discovery webhook webhook-race
 	cd e2e && go test -p 1 -parallel 3 -timeout 40m ./...
 
 CASES ?= 50000
@@ -59,6 +66,7 @@ fuzz: ## Fuzz the parsers, a minute each
 		go test ./pkg/istio -run '^$$' -fuzz "^$$target$$" -fuzztime 60s; done
 	go test ./pkg/admission -run '^$$' -fuzz '^FuzzHandle$$' -fuzztime 60s
 	go test ./pkg/check -run '^$$' -fuzz '^FuzzLoad$$' -fuzztime 60s
+	cd installer && go test ./pkg/document -run '^$$' -fuzz '^FuzzRead$$' -fuzztime 60s
 
 .PHONY: generate
 generate: ## Write docs/rules.md, manifests/base/webhooks.yaml and the templates of the chart anew
@@ -67,6 +75,7 @@ generate: ## Write docs/rules.md, manifests/base/webhooks.yaml and the templates
 .PHONY: lint
 lint: $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION) $(BIN)/actionlint-$(ACTIONLINT_VERSION) ## Run the linters
 	$< run ./...
+	cd installer && $< run --config ../.golangci.yml ./...
 	cd e2e && $< run --config ../.golangci.yml ./...
 	$(BIN)/actionlint-$(ACTIONLINT_VERSION)
 
@@ -74,6 +83,7 @@ lint: $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION) $(BIN)/actionlint-$(ACTIONLI
 verify: ## Check that generated files, go.mod and go.sum are current
 	go run ./internal/generate -check
 	go mod tidy -diff
+	cd installer && go mod tidy -diff
 	cd e2e && go mod tidy -diff
 
 .PHONY: clean

@@ -37,6 +37,10 @@ const (
 	Kubectl Binary = "kubectl"
 	// CertManager has cert-manager's controllers and its CA injector.
 	CertManager Binary = "certmanager"
+	// Installer is the program that installs Istio, and the operator that keeps it.
+	Installer Binary = "installer"
+	// PilotDiscovery is istiod, unchanged.
+	PilotDiscovery Binary = "pilot-discovery"
 )
 
 // Progress is told, while a build runs, how many packages were compiled so far.
@@ -96,6 +100,10 @@ func (b Binary) recipe(ctx context.Context, e2e string) (recipe, error) {
 		return recipe{dir: e2e, pkg: "./cmd/walk"}, nil
 	case CertManager:
 		return recipe{dir: e2e, pkg: "./cmd/certmanager"}, nil
+	case Installer:
+		return recipe{dir: filepath.Join(filepath.Dir(e2e), "installer"), pkg: "./cmd/installer"}, nil
+	case PilotDiscovery:
+		return recipe{dir: e2e, pkg: "istio.io/istio/pilot/cmd/pilot-discovery"}, nil
 	case Webhook, WebhookRace:
 		r := recipe{dir: filepath.Dir(e2e), pkg: "./cmd/webhook"}
 		if b == WebhookRace && cgoUsable(ctx) {
