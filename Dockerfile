@@ -22,7 +22,15 @@ ARG COMMIT
 ARG SOURCE_DATE_EPOCH
 RUN make binary PROGRAM=webhook GOOS=${TARGETOS} GOARCH=${TARGETARCH} OUT=program
 
-FROM source AS built-installer
+FROM --platform=$BUILDPLATFORM ${BUILDER} AS installer-source
+ARG GOPROXY
+WORKDIR /src
+COPY go.mod go.sum ./
+COPY installer/go.mod installer/go.sum installer/
+RUN cd installer && go mod download
+COPY . .
+
+FROM installer-source AS built-installer
 ARG TARGETOS
 ARG TARGETARCH
 ARG VERSION

@@ -22,7 +22,26 @@ const (
 	date    = "2026-01-01T00:00:00Z"
 )
 
-const platforms = "linux/amd64 linux/arm64"
+// released is a program, and what its image says of it.
+type released struct {
+	name, title, description string
+	platforms                []string
+	// folders are where its source is, modules those that have a go.mod.
+	folders, modules []string
+	// library is a module that it is made of.
+	library string
+	// runs are what it is asked once it is built.
+	runs []run
+}
+
+// run runs a command that is in the image.
+type run struct {
+	reason string
+	args   []string
+	stdin  []byte
+	code   int
+	want   func(stdout string) bool
+}
 
 // workshop is where a test builds: the repository, and a store of images that ends with the test.
 type workshop struct {
@@ -31,7 +50,7 @@ type workshop struct {
 }
 
 // newWorkshop fails where buildah is missing: without it nothing shows that the Dockerfile works.
-func newWorkshop(t *testing.T) *workshop {
+func newWorkshop(t *testing.T, p released) *workshop {
 	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("buildah needs Linux")
@@ -43,7 +62,7 @@ func newWorkshop(t *testing.T) *workshop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	watch(t, filepath.Dir(e2e))
+	watch(t, filepath.Dir(e2e), p)
 	store := t.TempDir()
 	conf := filepath.Join(store, "storage.conf")
 	// vfs and chroot: they work without overlayfs and without a container runtime, inside of containers, too.
@@ -65,17 +84,19 @@ func newWorkshop(t *testing.T) *workshop {
 
 // watch looks at the source of the programs. The go command keeps a test's result for as long as nothing changes that the
 // test itself has looked at, and what make and buildah look at does not count.
-func watch(t *testing.T, repository string) {
+func watch(t *testing.T, repository string, p released) {
 	t.Helper()
-	for _, folder := range []string{"cmd", "pkg"} {
+	for _, folder := range p.folders {
 		err := filepath.WalkDir(filepath.Join(repository, folder), func(_ string, _ fs.DirEntry, err error) error { return err })
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, file := range []string{"go.mod", "go.sum"} {
-		if _, err := os.Stat(filepath.Join(repository, file)); err != nil {
-			t.Fatal(err)
+	for _, module := range p.modules {
+		for _, file := range []string{"go.mod", "go.sum"} {
+			if _, err := os.Stat(filepath.Join(repository, module, file)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }
@@ -97,22 +118,28 @@ func (w *workshop) run(t *testing.T, name string, args ...string) string {
 }
 
 // release is `make release` for what images are built from; it returns the folder.
-func (w *workshop) release(t *testing.T) string {
+func (w *workshop) release(t *testing.T, p released) string {
 	t.Helper()
 	dist := filepath.Join(t.TempDir(), "dist")
-	w.run(t, "make", "release", "DIST="+dist, "PLATFORMS="+platforms, "PROGRAMS=webhook")
+	w.run(t, "make", "release", "DIST="+dist, "PLATFORMS="+strings.Join(p.platforms, " "), "PROGRAMS="+p.name)
 	return dist
 }
 
-// image is `make image` for both platforms on an empty base, in a folder. The name is always the same, so that it replaces
-// what was built before. It returns the image as an OCI layout.
-func (w *workshop) image(t *testing.T, folder string, args ...string) layout {
+// image is `make image` for the program's platforms on an empty base, in a folder. The name is always the same, so that it
+// replaces what was built before. It returns the image as an OCI layout.
+func (w *workshop) image(t *testing.T, p released, folder string, args ...string) layout {
 	t.Helper()
 	const tag = "test"
-	args = append([]string{"-C", folder, "image", "ENGINE=buildah", "BASE=scratch", "TAG=" + tag, "PLATFORMS=" + platforms}, args...)
+	args = append([]string{
+		"-C", folder, "image", "PROGRAM=" + p.name, "ENGINE=buildah", "BASE=scratch", "TAG=" + tag, "PLATFORMS=" + strings.Join(p.platforms, " "),
+	}, args...)
 	w.run(t, "make", args...)
 	path := filepath.Join(t.TempDir(), tag)
-	w.run(t, "buildah", "manifest", "push", "--all", "meshwarden/webhook:"+tag, "oci:"+path+":"+tag)
+	push := []string{"manifest", "push", "--all"}
+	if len(p.platforms) == 1 {
+		push = []string{"push"}
+	}
+	w.run(t, "buildah", append(push, "meshwarden/"+p.name+":"+tag, "oci:"+path+":"+tag)...)
 	return layout(path)
 }
 
@@ -135,10 +162,12 @@ func (w *workshop) prebuilt(t *testing.T, dist string) string {
 
 // builder makes an image that stands in for golang's, which cannot be pulled everywhere, and returns the arguments of
 // `make image` that use it. It is empty: this machine's own programs, Go and modules are mounted into it.
-func (w *workshop) builder(t *testing.T) []string {
+func (w *workshop) builder(t *testing.T, p released) []string {
 	t.Helper()
 	// What the build would download is in the cache before it starts.
-	w.run(t, "go", "mod", "download")
+	for _, module := range p.modules {
+		w.run(t, "go", "-C", module, "mod", "download")
+	}
 	folder := t.TempDir()
 	write(t, filepath.Join(folder, "Dockerfile"), "FROM scratch\nENV HOME=/root PATH=/goroot/bin:/usr/bin:/bin\nWORKDIR /tmp\n")
 	w.run(t, "buildah", "build", "--tag", "localhost/builder", folder)

@@ -29,6 +29,10 @@ func (l layout) manifests(t *testing.T) map[string]digest.Digest {
 		t.Fatalf("the layout has %d images, want 1", len(outer.Manifests))
 	}
 	found := map[string]digest.Digest{}
+	if only := outer.Manifests[0]; only.MediaType == imagespec.MediaTypeImageManifest {
+		config := l.config(t, only.Digest)
+		return map[string]digest.Digest{config.OS + "/" + config.Architecture: only.Digest}
+	}
 	for _, m := range decode[imagespec.Index](t, l.blob(outer.Manifests[0].Digest)).Manifests {
 		platform := m.Platform.OS + "/" + m.Platform.Architecture
 		if _, twice := found[platform]; twice {
