@@ -19,7 +19,7 @@ import (
 // Meshwarden has the rights that it needs and no others.
 func TestPrivileges(t *testing.T) {
 	t.Parallel()
-	log := newAuditLog(t)
+	log := newAuditLog(t, serviceAccount)
 	// At the end, it loses the rights of its overlay.
 	e := start(t, setup{replicas: 2, args: []string{"--backfill=all"}, apiServerArgs: log.arguments(), mayBeRefused: true, before: func(t *testing.T, e *environment) {
 		crds, err := certmanager.CRDs(t.Context())

@@ -22,24 +22,24 @@ import (
 // serviceAccount is who Meshwarden is in a cluster.
 const serviceAccount = "system:serviceaccount:meshwarden:meshwarden"
 
-// auditPolicy has the API server write down what the ServiceAccount asks for.
+// auditPolicy has the API server write down what a ServiceAccount asks for.
 const auditPolicy = `
 apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
-- {level: Metadata, users: ["` + serviceAccount + `"]}
+- {level: Metadata, users: [%q]}
 - {level: None}
 `
 
 // auditLog is where the API server writes.
 type auditLog struct{ policy, file string }
 
-func newAuditLog(t *testing.T) auditLog {
+func newAuditLog(t *testing.T, serviceAccount string) auditLog {
 	t.Helper()
 	dir := t.TempDir()
 	l := auditLog{policy: filepath.Join(dir, "policy.yaml"), file: filepath.Join(dir, "audit.log")}
-	noError(t, "write the audit policy", os.WriteFile(l.policy, []byte(auditPolicy), 0o600))
+	noError(t, "write the audit policy", os.WriteFile(l.policy, fmt.Appendf(nil, auditPolicy, serviceAccount), 0o600))
 	return l
 }
 
