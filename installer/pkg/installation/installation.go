@@ -6,11 +6,13 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/distribution/reference"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -133,7 +135,7 @@ func sourcesOf(d document.Document, o Options) (sources, error) {
 		s = sources{hub: o.ImageRegistry + "/istio", operator: o.ImageRegistry + "/" + s.operator}
 	}
 	s.operator = cmp.Or(o.OperatorImage, s.operator)
-	if _, err := name.ParseReference(s.operator); err != nil {
+	if _, err := reference.ParseNormalizedNamed(s.operator); err != nil {
 		return sources{}, fmt.Errorf("--operator-image: %q is no name of an image: %w", s.operator, err)
 	}
 	return s, nil
@@ -142,12 +144,19 @@ func sourcesOf(d document.Document, o Options) (sources, error) {
 // checkRegistry refuses what a container runtime would not take for the address of a registry at the beginning of an image's name. The hub is HOST/istio by
 // contract with the platform, so that there is no place for a path.
 func checkRegistry(registry string) error {
-	r, err := name.NewRepository(registry + "/istio/pilot")
-	if err != nil || r.RegistryStr() != registry || r.RepositoryStr() != "istio/pilot" {
+	named, err := reference.ParseNormalizedNamed(registry + "/istio/pilot")
+	if err != nil || reference.Domain(named) != registry || reference.Path(named) != "istio/pilot" || !portInRange(registry) {
 		return fmt.Errorf("--image-registry: %q is no address of a registry: give HOST or HOST:PORT, without a scheme or a path; "+
 			"a host without a dot needs its port, or it would be a folder of docker.io", registry)
 	}
 	return nil
+}
+
+// portInRange says whether the address has no port, or one that there can be.
+func portInRange(address string) bool {
+	port := (&url.URL{Host: address}).Port()
+	number, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && number > 0
 }
 
 // Source returns the name under which an image is published that a document takes from the local registry, given as HOST[:PORT]; another image's own name.

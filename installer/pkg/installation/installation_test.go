@@ -228,6 +228,16 @@ func TestImages(t *testing.T) {
 		{reason: "a user", document: local, options: installation.Options{ImageRegistry: "me@registry.example"}, failed: "no address of a registry"},
 		{reason: "a space", document: local, options: installation.Options{ImageRegistry: "registry.example "}, failed: "no address of a registry"},
 		{reason: "a port that is none", document: local, options: installation.Options{ImageRegistry: "registry.example:port"}, failed: "no address of a registry"},
+		{reason: "a port that is too high", document: local, options: installation.Options{ImageRegistry: "registry.example:70000"}, failed: "no address of a registry"},
+		{reason: "a port alone", document: local, options: installation.Options{ImageRegistry: ":5000"}, failed: "no address of a registry"},
+		{reason: "a colon without a port", document: local, options: installation.Options{ImageRegistry: "registry.example:"}, failed: "no address of a registry"},
+		{reason: "IPv6 without brackets", document: local, options: installation.Options{ImageRegistry: "::1"}, failed: "no address of a registry"},
+		{reason: "an empty label", document: local, options: installation.Options{ImageRegistry: "registry..example"}, failed: "no address of a registry"},
+		{reason: "a name that no host has", document: local, options: installation.Options{ImageRegistry: "-registry.example"}, failed: "no address of a registry"},
+		{
+			reason: "IPv6 in brackets", document: local, options: installation.Options{ImageRegistry: "[fd00::1]:5000", Version: "v1.0.0"},
+			hub: "[fd00::1]:5000/istio", image: "[fd00::1]:5000/meshwarden/installer:v1.0.0",
+		},
 		{reason: "what would be a folder of docker.io", document: local, options: installation.Options{ImageRegistry: "registry"}, failed: "needs its port"},
 		{reason: "a fault of a registry that is of no use is told, too", document: published, options: installation.Options{ImageRegistry: "https://a"}, failed: "no address of a registry"},
 	}

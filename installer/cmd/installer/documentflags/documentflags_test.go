@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/meshwarden/meshwarden/installer/cmd/installer/documentflags"
 	"github.com/meshwarden/meshwarden/installer/pkg/document"
 )
@@ -53,6 +55,45 @@ func TestLoadRefuses(t *testing.T) {
 				t.Errorf("error: %v, want %q in it", err, tc.want)
 			}
 		})
+	}
+}
+
+func TestLoadNotes(t *testing.T) {
+	local := strings.Replace(istio("istio_spec: {values: {pilot: {hub: other.example}}}"), "false", "true", 1)
+	tests := []struct {
+		reason, content, operator string
+		want                      []string
+	}{
+		{reason: "all from the local registry", content: strings.Replace(istio("istio_spec: {}"), "false", "true", 1)},
+		{reason: "values that lead elsewhere", content: local, want: []string{"image other.example/pilot:1.31.1 is not from the local registry registry.example:5000, because the values or --operator-image say so"}},
+		{
+			reason: "an operator from elsewhere", content: strings.Replace(istio("istio_spec: {}"), "false", "true", 1), operator: "other.example/operator:v1",
+			want: []string{"image other.example/operator:v1 is not from the local registry registry.example:5000, because the values or --operator-image say so"},
+		},
+		{reason: "without a local registry, images come from anywhere", content: istio("istio_spec: {values: {pilot: {hub: other.example}}}")},
+	}
+	for _, tc := range tests {
+		t.Run(tc.reason, func(t *testing.T) {
+			i, err := (&documentflags.Options{ImageRegistry: "registry.example:5000", OperatorImage: tc.operator}).Load("-", strings.NewReader(tc.content))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, i.Notes); diff != "" {
+				t.Errorf("notes (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// endless is a standard input that never ends.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestLoadEndless(t *testing.T) {
+	_, err := (&documentflags.Options{}).Load("-", endless{})
+	if err == nil || !strings.Contains(err.Error(), "more than 16 MiB") {
+		t.Errorf("error: %v, want that it is too large", err)
 	}
 }
 

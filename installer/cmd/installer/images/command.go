@@ -3,14 +3,11 @@ package images
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/meshwarden/meshwarden/installer/cmd/installer/documentflags"
 	"github.com/meshwarden/meshwarden/installer/pkg/installation"
-	"github.com/meshwarden/meshwarden/installer/pkg/render"
 )
 
 // NewCommand returns `installer images`.
@@ -29,7 +26,7 @@ there; --sources prints before each the name under which it is published.`,
 		Example: `  installer images --image-registry registry.example.com:5000 document.yaml
   installer images --image-registry registry.example.com:5000 --sources document.yaml |
     while read -r source image; do crane copy "$source" "$image"; done`,
-		Args: cobra.ExactArgs(1),
+		Args: documentflags.Argument,
 		RunE: func(c *cobra.Command, args []string) error {
 			i, err := o.Load(args[0], c.InOrStdin())
 			if err != nil {
@@ -39,7 +36,8 @@ there; --sources prints before each the name under which it is published.`,
 				fmt.Fprintln(c.ErrOrStderr(), documentflags.Disabled)
 				return nil
 			}
-			for _, image := range list(i) {
+			i.PrintNotes(c.ErrOrStderr())
+			for _, image := range i.Images() {
 				if sources {
 					fmt.Fprint(c.OutOrStdout(), installation.Source(image, o.ImageRegistry), " ")
 				}
@@ -52,14 +50,4 @@ there; --sources prints before each the name under which it is published.`,
 	o.AddTo(c.Flags())
 	c.Flags().BoolVar(&sources, "sources", false, "print before each image, and a space, the name under which it is published")
 	return c
-}
-
-// list returns the images of an installation, each once and sorted.
-func list(i documentflags.Installation) []string {
-	all := map[string]bool{}
-	operator := render.Rendering{Components: []render.Component{{Objects: i.Plan.Operator}}}
-	for _, image := range slices.Concat(render.Images(operator), render.Images(i.Rendering)) {
-		all[image] = true
-	}
-	return slices.Sorted(maps.Keys(all))
 }

@@ -46,7 +46,7 @@ func TestCommand(t *testing.T) {
 			stderr: "the document does not enable istio: nothing to do\n",
 		},
 		{reason: "a bad document", args: []string{fixtures + "bad/unknown-profile.yaml"}, failedWith: `unknown profile "foo"`},
-		{reason: "no document", failedWith: "accepts 1 arg"},
+		{reason: "no document", failedWith: "which document?"},
 	}
 	for _, tc := range tests {
 		t.Run(tc.reason, func(t *testing.T) {

@@ -27,7 +27,7 @@ account, and adds the labels by which it knows its objects again. On
 standard error is what Istio finds doubtful.`,
 		Example: `  installer render --image-registry registry.example.com:5000 document.yaml
   installer render - < document.yaml | less`,
-		Args: cobra.ExactArgs(1),
+		Args: documentflags.Argument,
 		RunE: func(c *cobra.Command, args []string) error {
 			i, err := o.Load(args[0], c.InOrStdin())
 			if err != nil {
@@ -37,6 +37,7 @@ standard error is what Istio finds doubtful.`,
 				fmt.Fprintln(c.ErrOrStderr(), documentflags.Disabled)
 				return nil
 			}
+			i.PrintNotes(c.ErrOrStderr())
 			for _, w := range i.Rendering.Warnings {
 				fmt.Fprintln(c.ErrOrStderr(), "warning:", w)
 			}
