@@ -3,10 +3,15 @@ package suite
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/meshwarden/meshwarden/e2e/controlplane"
 )
@@ -57,6 +62,9 @@ func testBootstrapUpgrade(t *testing.T, b *bootstrapped) {
 	admin := b.asAdministrator()
 	b.unchanged(t, func() outcome { return admin.run(t, reference(t), localRegistry, "--dry-run") }).
 		want(t, 0, "# What the bootstrap changes\nnothing\n", "# What the operator changes after it\nnothing\n")
+	minimal := reference(t, "profile: default", "profile: minimal")
+	b.unchanged(t, func() outcome { return admin.run(t, minimal, localRegistry, "--dry-run") }).
+		want(t, 0, "remove Deployment istio-system/istio-ingressgateway, unless another IstioOperator wants it")
 	upgraded := reference(t, "profile: default", "version: 1.31.2\n      profile: default")
 	b.unchanged(t, func() outcome { return admin.run(t, upgraded, localRegistry, "--dry-run") }).
 		want(t, 0, "-  tag: 1.31.1", "+  tag: 1.31.2", "cluster: Deployment istio-system/istiod", "+        image: registry.example.com:5000/istio/pilot:1.31.2")
@@ -68,14 +76,19 @@ func testBootstrapUpgrade(t *testing.T, b *bootstrapped) {
 
 // testBootstrapChanged changes the namespaces that are watched, there and back, and the name of the control plane.
 func testBootstrapChanged(t *testing.T, b *bootstrapped) {
+	b.reportedBy(t, "an earlier version")
 	b.run(t, reference(t, "        - istio-system", "        - istio-system\n        - team"), localRegistry).
 		want(t, 0, "created     Namespace team", "created     Role team/istio-operator-watched", "configured  Deployment istio-operator/istio-operator")
+	reported := b.object(t, "install.istio.io/v1alpha1", "IstioOperator", "istio-system", "istiocontrolplane")
+	if version, _, _ := unstructured.NestedString(reported.Object, "status", "operatorVersion"); version == "" || version == "an earlier version" {
+		t.Errorf("the bootstrap ended by the verdict of the operator before: %q", version)
+	}
 	b.run(t, reference(t), localRegistry).
 		want(t, 0, "deleted     RoleBinding team/istio-operator-watched", "deleted     Role team/istio-operator-watched")
 
 	istiod := b.available(t, "istio-system", "istiod")
 	b.run(t, reference(t, "istiocontrolplane", "renamed"), localRegistry).
-		want(t, 0, "note: IstioOperator istio-system/istiocontrolplane is a second control plane", "IstioOperator istio-system/renamed is healthy")
+		want(t, 0, "note: IstioOperator istio-system/istiocontrolplane describes a control plane as well", "IstioOperator istio-system/renamed is healthy")
 	old := b.object(t, "install.istio.io/v1alpha1", "IstioOperator", "istio-system", "istiocontrolplane")
 	b.remove(t, old)
 	b.waitGone(t, old)
@@ -85,15 +98,22 @@ func testBootstrapChanged(t *testing.T, b *bootstrapped) {
 	}
 }
 
+// reportedBy makes the status of the control plane that of another version of the operator.
+func (b *bootstrapped) reportedBy(t *testing.T, version string) {
+	t.Helper()
+	o := b.object(t, "install.istio.io/v1alpha1", "IstioOperator", "istio-system", "istiocontrolplane")
+	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"status": {"operatorVersion": %q}}`, version))
+	noError(t, "change the status", b.client.Status().Patch(t.Context(), o, patch))
+}
+
 // testBootstrapRights compares what the Job has asked for with what it may: each right is used, and nothing is refused but what
 // dry runs try of the operator's rights.
 func testBootstrapRights(t *testing.T, b *bootstrapped, audit auditLog) {
 	excused := map[string]string{
-		"get daemonsets.apps":                  "of profiles with the CNI plugin",
-		"list pods":                            "of what is not available",
-		"list events":                          "of what is not available",
-		"list istios.sailoperator.io":          "where the Sail operator is",
-		"list endpointslices.discovery.k8s.io": "where a webhook fails closed on what is installed",
+		"get daemonsets.apps":                                          "of profiles with the CNI plugin",
+		"list pods":                                                    "of what is not available",
+		"list istios.sailoperator.io":                                  "where the Sail operator is",
+		"list endpointslices.discovery.k8s.io":                         "where a webhook fails closed on what is installed",
 		"delete roles.rbac.authorization.k8s.io istio-operator":        "when the operator moves to another namespace",
 		"delete rolebindings.rbac.authorization.k8s.io istio-operator": "when the operator moves to another namespace",
 	}

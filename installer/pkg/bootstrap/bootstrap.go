@@ -36,6 +36,9 @@ type Bootstrap struct {
 	Out io.Writer
 	// Timeout bounds the wait for operator and control plane together.
 	Timeout time.Duration
+	// OperatorVersion is how the operator that is to be installed calls itself in status.operatorVersion; empty where nobody knows, as
+	// of an image of the user's own.
+	OperatorVersion string
 }
 
 // Install makes the cluster as the target says and waits until the control plane is healthy. The error says what is in the
@@ -43,15 +46,62 @@ type Bootstrap struct {
 func (b Bootstrap) Install(ctx context.Context, t preflight.Target) error {
 	report, err := preflight.Check(ctx, b.Cluster, t)
 	if err != nil {
-		return interruption(ctx, err)
+		return interruptionWithoutChange(ctx, err)
 	}
 	if err := b.announce(report); err != nil {
 		return err
 	}
-	if err := b.apply(ctx, t, report.Stale); err != nil {
+	if err := b.install(ctx, t, report.Stale); err != nil {
 		return interruption(ctx, err)
 	}
-	return b.wait(ctx, t)
+	return nil
+}
+
+// install lets the operator that is to be there see the IstioOperator first: what an earlier version makes of it would be in the way
+// of what this one makes of it.
+func (b Bootstrap) install(ctx context.Context, t preflight.Target, stale []*unstructured.Unstructured) error {
+	before, err := b.live(ctx, t.IstioOperator)
+	if err != nil {
+		return err
+	}
+	manager := ssa.NewResourceManager(b.Cluster.Client, nil, ssa.Owner{Field: FieldManager, Group: "meshwarden.io"})
+	if err := b.applyOperator(ctx, manager, t, stale); err != nil {
+		return err
+	}
+	fmt.Fprintf(b.Out, "waiting for operator and control plane, at most %s\n", b.Timeout)
+	limited, cancel := context.WithTimeout(ctx, b.Timeout)
+	defer cancel()
+	i := b.installing(ctx, t, before)
+	if err := i.wait(ctx, limited, i.operator, "the operator is not available"); err != nil {
+		return err
+	}
+	if err := b.applyOne(ctx, manager, t.IstioOperator); err != nil {
+		return err
+	}
+	stored, err := b.live(ctx, t.IstioOperator)
+	if err != nil {
+		return err
+	}
+	if stored != nil {
+		i.applied = stored.GetGeneration()
+	}
+	if err := i.wait(ctx, limited, i.controlPlane, title(t.IstioOperator)+" is not healthy"); err != nil {
+		return err
+	}
+	fmt.Fprintf(b.Out, "%s is healthy: %s\n", title(t.IstioOperator), achievement(t))
+	return nil
+}
+
+// achievement says what there is now. Profiles such as empty have no istiod.
+func achievement(t preflight.Target) string {
+	for _, c := range t.Rendering.Components {
+		for _, o := range c.Objects {
+			if c.Name == "Pilot" && o.GetKind() == "Deployment" {
+				return "Istio is installed in namespace " + t.Rendering.Namespace
+			}
+		}
+	}
+	return "all is as the document says, which asks for no istiod"
 }
 
 // announce prints what the preflight noted, and returns what it found as an error.
@@ -79,10 +129,9 @@ func list(findings []preflight.Finding) string {
 	return text.String()
 }
 
-// apply applies the target's objects one after the other and says of each what became of it. Nothing is written where nothing
-// would change.
-func (b Bootstrap) apply(ctx context.Context, t preflight.Target, stale []*unstructured.Unstructured) error {
-	manager := ssa.NewResourceManager(b.Cluster.Client, nil, ssa.Owner{Field: FieldManager, Group: "meshwarden.io"})
+// applyOperator applies the namespaces and the operator's objects one after the other and says of each what became of it. Nothing is
+// written where nothing would change.
+func (b Bootstrap) applyOperator(ctx context.Context, manager *ssa.ResourceManager, t preflight.Target, stale []*unstructured.Unstructured) error {
 	for _, o := range t.Namespaces {
 		// A namespace that is there keeps its labels: they are somebody's choice.
 		exists, err := b.exists(ctx, o)
@@ -108,7 +157,7 @@ func (b Bootstrap) apply(ctx context.Context, t preflight.Target, stale []*unstr
 		}
 		b.done("deleted", o)
 	}
-	return b.applyOne(ctx, manager, t.IstioOperator)
+	return nil
 }
 
 func (b Bootstrap) exists(ctx context.Context, o *unstructured.Unstructured) (bool, error) {
@@ -155,6 +204,14 @@ func interruption(ctx context.Context, err error) error {
 		return err
 	}
 	return errors.New("interrupted; what was applied stays, and running the command again goes on from there")
+}
+
+// interruptionWithoutChange is the same where nothing has been written.
+func interruptionWithoutChange(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return errors.New("interrupted; nothing was changed")
 }
 
 // title names an object as messages do.

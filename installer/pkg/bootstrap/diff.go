@@ -2,10 +2,12 @@ package bootstrap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/pmezard/go-difflib/difflib"
+	"istio.io/api/label"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -13,14 +15,16 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/meshwarden/meshwarden/installer/pkg/bootstrap/preflight"
+	"github.com/meshwarden/meshwarden/installer/pkg/operator"
 )
 
 // DryRun prints what Install would change, and what the operator would change after it, as a diff against the cluster, and
-// what the preflight finds. It changes nothing. The error says that the cluster could not be asked.
+// what the preflight finds. It changes nothing. The error says that something is in the way of the installation, or that the cluster
+// could not be asked.
 func (b Bootstrap) DryRun(ctx context.Context, t preflight.Target) error {
 	report, err := preflight.Check(ctx, b.Cluster, t)
 	if err != nil {
-		return interruption(ctx, err)
+		return interruptionWithoutChange(ctx, err)
 	}
 	for _, f := range report.Notes {
 		fmt.Fprintf(b.Out, "note: %s\n      %s\n", f.Problem, f.Remedy)
@@ -29,11 +33,19 @@ func (b Bootstrap) DryRun(ctx context.Context, t preflight.Target) error {
 		fmt.Fprintf(b.Out, "the preflight found what is in the way of the installation:%s\n\n", list(report.Findings))
 	}
 	fmt.Fprintln(b.Out, "# What the bootstrap changes")
-	if err := b.planned(ctx, t, report.Stale); err != nil {
-		return interruption(ctx, err)
+	if err := b.planned(ctx, t, report.Stale); apierrors.IsForbidden(err) && len(report.Findings) > 0 {
+		return errors.New("the installation would be refused, see above; without the rights that are missing, there is nothing to compare")
+	} else if err != nil {
+		return interruptionWithoutChange(ctx, err)
 	}
 	fmt.Fprintln(b.Out, "\n# What the operator changes after it")
-	return interruption(ctx, b.rendered(ctx, t))
+	if err := b.rendered(ctx, t); err != nil {
+		return interruptionWithoutChange(ctx, err)
+	}
+	if len(report.Findings) > 0 {
+		return errors.New("the installation would be refused: the preflight found what is in the way, see above")
+	}
+	return nil
 }
 
 // planned prints what the bootstrap itself changes: new objects whole, others as a diff.
@@ -74,14 +86,15 @@ func (b Bootstrap) planned(ctx context.Context, t preflight.Target, stale []*uns
 	return nil
 }
 
-// rendered prints what the operator changes: the names of new objects, which `installer render` prints whole, and the others
-// as a diff. A user without the operator's rights cannot try it out.
+// rendered prints what the operator changes: the names of new objects, which `installer render` prints whole, the others
+// as a diff, and the names of those that it removes. A user without the operator's rights cannot try it out.
 func (b Bootstrap) rendered(ctx context.Context, t preflight.Target) error {
 	all, changes, hidden := 0, 0, 0
+	byAutoscaler := scaled(t.Rendering)
 	for _, c := range t.Rendering.Components {
 		for _, o := range c.Objects {
 			all++
-			text, err := b.renderedOne(ctx, o)
+			text, err := b.renderedOne(ctx, o, byAutoscaler[title(o)])
 			switch {
 			case apierrors.IsForbidden(err):
 				hidden++
@@ -93,16 +106,26 @@ func (b Bootstrap) rendered(ctx context.Context, t preflight.Target) error {
 			}
 		}
 	}
-	if changes == 0 && hidden == 0 {
+	unwanted, unseen, err := b.unwanted(ctx, t)
+	if err != nil {
+		return err
+	}
+	for _, o := range unwanted {
+		fmt.Fprintf(b.Out, "remove %s, unless another IstioOperator wants it\n", title(o))
+	}
+	if changes+len(unwanted)+hidden+unseen == 0 {
 		fmt.Fprintln(b.Out, "nothing")
 	}
 	if hidden > 0 {
 		fmt.Fprintf(b.Out, "%d of %d objects cannot be compared: that takes the operator's own rights\n", hidden, all)
 	}
+	if unseen > 0 {
+		fmt.Fprintf(b.Out, "of %d kinds it is not known what is removed: that takes the operator's own rights\n", unseen)
+	}
 	return nil
 }
 
-func (b Bootstrap) renderedOne(ctx context.Context, o *unstructured.Unstructured) (string, error) {
+func (b Bootstrap) renderedOne(ctx context.Context, o *unstructured.Unstructured, byAutoscaler bool) (string, error) {
 	live, err := b.live(ctx, o)
 	if err != nil {
 		return "", err
@@ -110,25 +133,31 @@ func (b Bootstrap) renderedOne(ctx context.Context, o *unstructured.Unstructured
 	if live == nil {
 		return "new " + title(o) + "\n", nil
 	}
-	applied, err := b.tryOut(ctx, o, operatorFieldManager)
+	applied, err := b.tryOut(ctx, o, operator.FieldManager)
 	if apierrors.IsForbidden(err) {
 		return "", err
 	}
 	if err != nil {
 		return fmt.Sprintf("%s would be refused: %v\n", title(o), err), nil
 	}
-	concede(applied, live)
+	concede(applied, live, byAutoscaler)
 	return difference(live, applied)
 }
 
-// operatorFieldManager is the operator's.
-const operatorFieldManager = "istio-operator"
-
 // concede takes over what the operator leaves to others, and the labels by which it keeps its books: they are no difference.
-func concede(applied, live *unstructured.Unstructured) {
-	applied.SetLabels(live.GetLabels())
-	if replicas, found, _ := unstructured.NestedInt64(live.Object, "spec", "replicas"); found && live.GetKind() == "Deployment" {
-		_ = unstructured.SetNestedField(applied.Object, replicas, "spec", "replicas") // an autoscaler's
+func concede(applied, live *unstructured.Unstructured, byAutoscaler bool) {
+	labels := applied.GetLabels()
+	for key, value := range live.GetLabels() {
+		if strings.HasPrefix(key, "operator.istio.io/") || strings.HasPrefix(key, "install.operator.istio.io/") || key == label.IoIstioRev.Name {
+			if labels == nil {
+				labels = map[string]string{}
+			}
+			labels[key] = value
+		}
+	}
+	applied.SetLabels(labels)
+	if replicas, found, _ := unstructured.NestedInt64(live.Object, "spec", "replicas"); found && byAutoscaler {
+		_ = unstructured.SetNestedField(applied.Object, replicas, "spec", "replicas")
 	}
 	theirs, _, _ := unstructured.NestedSlice(live.Object, "webhooks")
 	webhooks, _, _ := unstructured.NestedSlice(applied.Object, "webhooks")

@@ -62,20 +62,31 @@ status: {x: y}`),
 
 func TestConcede(t *testing.T) {
 	const meta = "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingWebhookConfiguration\nmetadata: {name: v, labels: {"
-	live := object(meta + `operator.istio.io/version: v1}}
+	live := object(meta + `operator.istio.io/version: v1, app: before}}
 webhooks:
 - {name: a, failurePolicy: Fail, clientConfig: {caBundle: eA==}, timeoutSeconds: 5}
 - {name: gone, failurePolicy: Fail}`)
-	applied := object(meta + `}}
+	applied := object(meta + `app: after}}
 webhooks:
 - {name: a, failurePolicy: Ignore, clientConfig: {}, timeoutSeconds: 10}
 - {name: new, failurePolicy: Ignore}`)
-	concede(applied, live)
-	want := object(meta + `operator.istio.io/version: v1}}
+	concede(applied, live, false)
+	want := object(meta + `operator.istio.io/version: v1, app: after}}
 webhooks:
 - {name: a, failurePolicy: Fail, clientConfig: {caBundle: eA==}, timeoutSeconds: 10}
 - {name: new, failurePolicy: Ignore}`)
 	if diff := cmp.Diff(want, applied); diff != "" {
 		t.Errorf("the operator leaves to others what istiod fills in, and changes the rest (-want +got):\n%s", diff)
+	}
+}
+
+func TestConcedeReplicas(t *testing.T) {
+	const deployment = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: istiod}, spec: {replicas: "
+	for byAutoscaler, want := range map[bool]string{true: "5}}", false: "2}}"} {
+		applied := object(deployment + "2}}")
+		concede(applied, object(deployment+"5}}"), byAutoscaler)
+		if diff := cmp.Diff(object(deployment+want), applied); diff != "" {
+			t.Errorf("by an autoscaler: %t: only then are the replicas its own (-want +got):\n%s", byAutoscaler, diff)
+		}
 	}
 }

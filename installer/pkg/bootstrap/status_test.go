@@ -43,9 +43,9 @@ func TestStatusOf(t *testing.T) {
 		},
 		"Healthy": {
 			reason: "in the order of installing",
-			given: istioOperator(`{status: HEALTHY, observedGeneration: 2, componentStatus: {
+			given: istioOperator(`{status: HEALTHY, observedGeneration: 2, operatorVersion: v0.1.0, componentStatus: {
 				Pilot: {status: HEALTHY}, IngressGateways: {status: HEALTHY}, Base: {status: HEALTHY}}}`),
-			want: status{current: true, status: "HEALTHY", components: []component{
+			want: status{current: true, status: "HEALTHY", operator: "v0.1.0", components: []component{
 				{name: "Base", status: "HEALTHY"}, {name: "Pilot", status: "HEALTHY"}, {name: "IngressGateways", status: "HEALTHY"},
 			}},
 		},

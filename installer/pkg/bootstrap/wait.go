@@ -10,45 +10,65 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/meshwarden/meshwarden/installer/pkg/bootstrap/preflight"
 	"github.com/meshwarden/meshwarden/installer/pkg/health"
 )
 
-// diagnosisPatience bounds the reading of what is wrong, when the time to wait is over already.
-const diagnosisPatience = 20 * time.Second
+// installing is one run, while it waits.
+type installing struct {
+	Bootstrap
+	target   preflight.Target
+	progress *progress
+	// before is the generation that the IstioOperator had before the run; 0 if there was none.
+	before int64
+	// applied is the generation that it has by this run.
+	applied int64
+	// available is when the run first saw the operator available.
+	available time.Time
+	// told are the Warning Events from before the wait, by their resource version.
+	told map[types.UID]string
+}
 
-// wait waits until the operator runs and reports the control plane healthy, and prints how far they are whenever that changes.
-func (b Bootstrap) wait(ctx context.Context, t preflight.Target) error {
-	fmt.Fprintf(b.Out, "waiting for operator and control plane, at most %s\n", b.Timeout)
-	p := &progress{out: b.Out, begun: time.Now(), last: map[string]string{}}
-	limited, cancel := context.WithTimeout(ctx, b.Timeout)
-	defer cancel()
+// installing returns what a wait begins with. The IstioOperator from before the run is nil if there was none.
+func (b Bootstrap) installing(ctx context.Context, t preflight.Target, before *unstructured.Unstructured) *installing {
+	i := &installing{
+		Bootstrap: b, target: t, told: map[types.UID]string{},
+		progress: &progress{out: b.Out, begun: time.Now(), last: map[string]string{}},
+	}
+	if before == nil {
+		return i // no Event is about it
+	}
+	i.before = before.GetGeneration()
+	for _, e := range b.events(ctx, before) {
+		i.told[e.UID] = e.ResourceVersion
+	}
+	return i
+}
 
+// wait looks until that finds what is waited for, and prints how far it is whenever that changes. It gives up when limited is over;
+// the error then says what the fault is and why, as far as that can be known.
+func (i *installing) wait(ctx, limited context.Context, look func(context.Context) (bool, error), fault string) error {
 	var last error
 	err := wait.PollUntilContextCancel(limited, interval, true, func(ctx context.Context) (bool, error) {
 		var done bool
-		done, last = b.look(ctx, t, p)
+		done, last = look(ctx)
 		return done, terminal(last)
 	})
-	switch {
-	case err == nil:
-		fmt.Fprintf(b.Out, "%s is healthy: Istio is installed in namespace %s\n", title(t.IstioOperator), t.Rendering.Namespace)
-		return nil
-	case ctx.Err() != nil:
-		return interruption(ctx, err)
+	if err == nil || ctx.Err() != nil {
+		return err
 	}
 	diagnosing, stop := context.WithTimeout(ctx, diagnosisPatience)
 	defer stop()
-	what := fmt.Sprintf("%s is not healthy after %s", title(t.IstioOperator), b.Timeout)
+	what := fmt.Sprintf("%s after %s", fault, i.Timeout)
 	if !wait.Interrupted(err) {
 		what = err.Error()
 	}
-	lines := b.diagnose(diagnosing, t)
+	lines := i.diagnose(diagnosing)
 	// The cluster could not be asked, other than because the time was over.
 	if last != nil && terminal(last) == nil && !errors.Is(last, context.DeadlineExceeded) {
 		lines = append(lines, last.Error())
@@ -69,27 +89,40 @@ func terminal(err error) error {
 	return nil
 }
 
-// look takes one look at how far the target is.
-func (b Bootstrap) look(ctx context.Context, t preflight.Target, p *progress) (bool, error) {
-	operator, err := health.Check(ctx, b.Cluster.Client, t.Operator)
+// operator looks whether the operator is available.
+func (i *installing) operator(ctx context.Context) (bool, error) {
+	state, err := health.Check(ctx, i.Cluster.Client, i.target.Operator)
 	if err != nil {
 		return false, err
 	}
-	if !operator.Ready {
-		p.say("operator", strings.Join(operator.Waiting, "\n"))
+	if !state.Ready {
+		i.progress.say("operator", strings.Join(state.Waiting, "\n"))
 		return false, nil
 	}
-	p.say("operator", "available")
-	stored := t.IstioOperator.DeepCopy()
-	if err := b.Cluster.Client.Get(ctx, client.ObjectKeyFromObject(stored), stored); err != nil {
-		return false, fmt.Errorf("read %s: %w", title(stored), err)
+	if i.available.IsZero() {
+		i.available = time.Now()
 	}
-	s := statusOf(stored)
-	if !s.current {
-		return false, nil
+	i.progress.say("operator", "available")
+	return true, nil
+}
+
+// controlPlane looks how far the operator is with the IstioOperator.
+func (i *installing) controlPlane(ctx context.Context) (bool, error) {
+	if available, err := i.operator(ctx); err != nil || !available {
+		return false, err
+	}
+	stored, s, err := i.reported(ctx)
+	switch {
+	case apierrors.IsNotFound(err), err == nil && stored.GetDeletionTimestamp() != nil:
+		return false, &stalledError{title(i.target.IstioOperator) + " was deleted meanwhile; run the command again to install it"}
+	case err == nil && stored.GetGeneration() != i.applied:
+		return false, &stalledError{fmt.Sprintf("somebody changed %s meanwhile, such as another bootstrap; run the command again to have it as your document says", title(stored))}
+	}
+	if err != nil || !s.current {
+		return false, err
 	}
 	for _, c := range s.components {
-		p.say(c.name, c.text())
+		i.progress.say(c.name, c.text())
 	}
 	if s.stalled {
 		return false, &stalledError{fmt.Sprintf("%s cannot be installed", title(stored))}
@@ -123,6 +156,8 @@ type status struct {
 	// current is whether it speaks of the spec as it is now.
 	current         bool
 	status, message string
+	// operator is the version of the program that wrote it.
+	operator string
 	// stalled is true when it goes no further until something is changed.
 	stalled    bool
 	components []component
@@ -151,6 +186,7 @@ func statusOf(istioOperator *unstructured.Unstructured) status {
 	s := status{
 		current: observed == istioOperator.GetGeneration(),
 		status:  text(istioOperator.Object, "status", "status"), message: text(istioOperator.Object, "status", "message"),
+		operator: text(istioOperator.Object, "status", "operatorVersion"),
 	}
 	components, _, _ := unstructured.NestedMap(istioOperator.Object, "status", "componentStatus")
 	for name, value := range components {
@@ -170,87 +206,3 @@ func statusOf(istioOperator *unstructured.Unstructured) status {
 	}
 	return s
 }
-
-// diagnose says what is wrong: what the operator reports, what the pods and Events of its workloads and of Istio's tell, and the
-// Events of the IstioOperator. What cannot be read is left out, as there is something worse to tell.
-func (b Bootstrap) diagnose(ctx context.Context, t preflight.Target) []string {
-	var lines []string
-	add := func(line string) {
-		line = oneLine(line)
-		if line != "" && !slices.ContainsFunc(lines, func(known string) bool { return strings.Contains(known, line) }) {
-			lines = append(lines, line)
-		}
-	}
-	if state, err := health.Check(ctx, b.Cluster.Client, t.Operator); err == nil {
-		for _, line := range state.Waiting {
-			add(line)
-		}
-	}
-	stored := t.IstioOperator.DeepCopy()
-	if err := b.Cluster.Client.Get(ctx, client.ObjectKeyFromObject(stored), stored); err == nil {
-		s := statusOf(stored)
-		if !s.current {
-			add("the operator has not taken up the IstioOperator yet")
-		} else {
-			for _, c := range s.components {
-				for line := range strings.Lines(c.message) {
-					if !strings.HasPrefix(line, "waits for ") { // what it waits for tells of itself
-						add(c.name + ": " + line)
-					}
-				}
-			}
-			if len(lines) == 0 {
-				add(s.message)
-			}
-		}
-	}
-	for _, line := range b.unhealthy(ctx, t) {
-		add(line)
-	}
-	for _, line := range b.warnings(ctx, t.IstioOperator, stored) {
-		add(line)
-	}
-	if len(lines) == 0 {
-		lines = append(lines, "the operator does not say why")
-	}
-	return lines
-}
-
-// unhealthy says what is wrong with those of Istio's workloads that were made already.
-func (b Bootstrap) unhealthy(ctx context.Context, t preflight.Target) []string {
-	var lines []string
-	for _, c := range t.Rendering.Components {
-		var existing []*unstructured.Unstructured
-		for _, o := range c.Objects {
-			if gk := o.GroupVersionKind().GroupKind(); gk.Group != "apps" {
-				continue
-			}
-			if ok, err := b.exists(ctx, o); err == nil && ok {
-				existing = append(existing, o)
-			}
-		}
-		if state, err := health.Check(ctx, b.Cluster.Client, existing); err == nil {
-			lines = append(lines, state.Waiting...)
-		}
-	}
-	return lines
-}
-
-// warnings returns what the Warning Events of the IstioOperator say, the latest last, and five at most.
-func (b Bootstrap) warnings(ctx context.Context, wanted, stored *unstructured.Unstructured) []string {
-	events := &corev1.EventList{}
-	err := b.Cluster.Client.List(ctx, events, client.InNamespace(wanted.GetNamespace()),
-		client.MatchingFields{"type": corev1.EventTypeWarning, "involvedObject.name": wanted.GetName()})
-	if err != nil {
-		return nil
-	}
-	about := slices.DeleteFunc(events.Items, func(e corev1.Event) bool { return e.InvolvedObject.UID != stored.GetUID() })
-	slices.SortFunc(about, func(a, b corev1.Event) int { return a.LastTimestamp.Compare(b.LastTimestamp.Time) })
-	var lines []string
-	for _, e := range about[max(0, len(about)-5):] {
-		lines = append(lines, fmt.Sprintf("Event %s: %s", e.Reason, e.Message))
-	}
-	return lines
-}
-
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

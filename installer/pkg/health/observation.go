@@ -174,15 +174,15 @@ func newest(events []corev1.Event, about types.UID, filter func(*corev1.Event) b
 		if e.InvolvedObject.UID != about || !filter(e) {
 			continue
 		}
-		if found == nil || lastSeen(e).After(lastSeen(found)) {
+		if found == nil || LastSeen(e).After(LastSeen(found)) {
 			found = e
 		}
 	}
 	return found
 }
 
-// lastSeen returns when an Event was last repeated. Old and new kinds of Events write it in different fields.
-func lastSeen(e *corev1.Event) time.Time {
+// LastSeen returns when an Event was last repeated. Old and new kinds of Events write it in different fields.
+func LastSeen(e *corev1.Event) time.Time {
 	times := []time.Time{e.LastTimestamp.Time, e.EventTime.Time, e.CreationTimestamp.Time}
 	if e.Series != nil {
 		times = append(times, e.Series.LastObservedTime.Time)

@@ -7,7 +7,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// compare orders objects so that each comes after those it needs.
+// compare orders the objects of a component as they are printed: each after those it needs, so that they can be applied from top to
+// bottom. The operator's apply has an order of its own, which github.com/fluxcd/pkg/ssa gives it.
 func compare(a, b *unstructured.Unstructured) int {
 	return cmp.Or(
 		cmp.Compare(rank(a), rank(b)),
@@ -17,8 +18,8 @@ func compare(a, b *unstructured.Unstructured) int {
 	)
 }
 
-// rank returns the place of an object's kind. Services come last, as they do with istioctl: a Service that is there already sends a webhook's
-// requests to pods that are not.
+// rank returns the place of an object's kind. Services come last, as istioctl prints them: applied in this order, none sends a webhook's
+// requests to pods that are not there.
 func rank(o *unstructured.Unstructured) int {
 	first := []string{
 		"CustomResourceDefinition.apiextensions.k8s.io",

@@ -12,9 +12,11 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/meshwarden/meshwarden/cmd/webhook/version"
 	"github.com/meshwarden/meshwarden/installer/cmd/installer/documentflags"
 	"github.com/meshwarden/meshwarden/installer/pkg/bootstrap"
 	"github.com/meshwarden/meshwarden/installer/pkg/bootstrap/preflight"
+	"github.com/meshwarden/meshwarden/installer/pkg/operator"
 )
 
 // options are those of the command.
@@ -34,8 +36,9 @@ enabled: false nothing is done.
 
 First the cluster is asked whether anything is in the way: its version, your
 rights, another Istio, webhooks, pod security. If so, all of that is listed and
-nothing is changed. Then namespaces, operator and IstioOperator are applied, and
-the command waits until the operator reports the control plane healthy.
+nothing is changed. Then namespaces and operator are applied; when the operator
+is available, the IstioOperator is; and the command waits until the operator
+reports the control plane healthy.
 
 It can be run again at any time: it changes nothing where nothing is different,
 goes on where it stopped, and upgrades when the document has changed.
@@ -72,6 +75,9 @@ func (o *options) cluster() (preflight.Cluster, error) {
 
 // run does what the document in the file asks for.
 func (o *options) run(c *cobra.Command, file string) error {
+	if o.timeout <= 0 {
+		return fmt.Errorf("--timeout %s: give a time to wait, such as 10m", o.timeout)
+	}
 	i, err := o.document.Load(file, c.InOrStdin())
 	if err != nil {
 		return err
@@ -84,10 +90,14 @@ func (o *options) run(c *cobra.Command, file string) error {
 	if err != nil {
 		return err
 	}
+	i.PrintNotes(c.OutOrStdout())
 	for _, w := range i.Rendering.Warnings {
 		fmt.Fprintln(c.OutOrStdout(), "warning:", w)
 	}
 	b := bootstrap.Bootstrap{Cluster: cluster, Out: c.OutOrStdout(), Timeout: o.timeout}
+	if o.document.OperatorImage == "" {
+		b.OperatorVersion = operator.LabelValue(version.Get().Version) // as the operator writes its own
+	}
 	t := preflight.Target{Plan: i.Plan, Watched: i.Document.Watched, Rendering: i.Rendering}
 	if o.dryRun {
 		return b.DryRun(c.Context(), t)
@@ -103,7 +113,7 @@ func NewCommand() *cobra.Command {
 		Short:   "Install what the configuration document describes",
 		Long:    long,
 		Example: example,
-		Args:    cobra.ExactArgs(1),
+		Args:    documentflags.Argument,
 		RunE:    func(c *cobra.Command, args []string) error { return o.run(c, args[0]) },
 	}
 	flags := c.Flags()

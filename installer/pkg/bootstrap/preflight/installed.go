@@ -7,11 +7,13 @@ import (
 
 	"istio.io/istio/istioctl/pkg/install/k8sversion"
 	"istio.io/istio/operator/pkg/manifest"
+	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/meshwarden/meshwarden/installer/pkg/installation"
+	"github.com/meshwarden/meshwarden/installer/pkg/operator"
 )
 
 // kubernetes holds the cluster to what this version of Istio supports.
@@ -42,10 +44,20 @@ func terminating(t Target, s snapshot) []Finding {
 	}
 	for _, o := range s.istioOperators {
 		if key(o) == key(t.IstioOperator) && o.GetDeletionTimestamp() != nil {
-			findings = append(findings, Finding{Problem: title(o) + " is being deleted", Remedy: waitForIt})
+			remedy := waitForIt
+			if !slices.ContainsFunc(s.operators, managed) {
+				remedy = "nobody is left to finish that, as the operator is gone. What it installed is taken over by the next run, if you let go of the IstioOperator: " +
+					fmt.Sprintf(`kubectl patch istiooperators.install.istio.io -n %s %s --type=merge -p '{"metadata":{"finalizers":null}}'`, o.GetNamespace(), o.GetName())
+			}
+			findings = append(findings, Finding{Problem: title(o) + " is being deleted", Remedy: remedy})
 		}
 	}
 	return findings
+}
+
+// managed says whether an operator's Deployment is ours.
+func managed(d appsv1.Deployment) bool {
+	return d.Labels[installation.ManagedByLabel] == installation.ManagedBy
 }
 
 const waitForIt = "wait until it is gone, and run the command again"
@@ -54,7 +66,7 @@ const waitForIt = "wait until it is gone, and run the command again"
 func otherOperators(t Target, s snapshot) []Finding {
 	var findings []Finding
 	for _, d := range s.operators {
-		ours := d.Labels[installation.ManagedByLabel] == installation.ManagedBy
+		ours := managed(d)
 		home := slices.ContainsFunc(t.Operator, func(o *unstructured.Unstructured) bool {
 			return o.GetKind() == "Deployment" && o.GetNamespace() == d.Namespace
 		})
@@ -77,11 +89,18 @@ func otherOperators(t Target, s snapshot) []Finding {
 	return findings
 }
 
-// unwatched names IstioOperators of ours that nobody would look after any more.
+// unwatched names IstioOperators that nobody would look after any more: ours, and those of others that an operator has taken up
+// where ours would lose its rights. Their finalizer would keep them for ever.
 func unwatched(t Target, s snapshot) []Finding {
 	var findings []Finding
+	lost := map[string]bool{}
+	for _, o := range stale(t, s) {
+		lost[o.GetNamespace()] = true
+	}
 	for _, o := range s.istioOperators {
-		if o.GetLabels()[installation.ManagedByLabel] == installation.ManagedBy && !slices.Contains(t.Watched, o.GetNamespace()) {
+		ours := o.GetLabels()[installation.ManagedByLabel] == installation.ManagedBy
+		held := lost[o.GetNamespace()] && slices.Contains(o.GetFinalizers(), operator.Finalizer)
+		if (ours || held) && !slices.Contains(t.Watched, o.GetNamespace()) {
 			findings = append(findings, Finding{
 				Problem: fmt.Sprintf("%s is in a namespace that the document does not watch any more", title(o)),
 				Remedy:  "put the namespace back into namespaces.watched, or remove the control plane while the operator still sees it: " + remove(o),
@@ -97,7 +116,7 @@ func secondControlPlanes(t Target, s snapshot) []Finding {
 	for _, o := range s.istioOperators {
 		if o.GetLabels()[installation.ManagedByLabel] == installation.ManagedBy && slices.Contains(t.Watched, o.GetNamespace()) && key(o) != key(t.IstioOperator) {
 			notes = append(notes, Finding{
-				Problem: fmt.Sprintf("%s is a second control plane, which the document does not describe any more", title(o)),
+				Problem: fmt.Sprintf("%s describes a control plane as well, and the document does not name it any more", title(o)),
 				Remedy:  "what both describe goes over to the document's when it is removed: " + remove(o),
 			})
 		}

@@ -5,6 +5,7 @@ package preflight
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -54,7 +55,16 @@ type Report struct {
 
 // Check reads what the cluster tells and judges it. Nothing is changed. The error says that the cluster could not be asked.
 func Check(ctx context.Context, c Cluster, t Target) (Report, error) {
-	rights := t.Rights()
+	// The first question of all tells whether there is somebody to answer.
+	v, err := c.Version()
+	if err != nil {
+		return Report{}, fmt.Errorf("cannot reach the cluster, or it does not take the credentials: %w", err)
+	}
+	hasSail, err := c.serves(sailKind())
+	if err != nil {
+		return Report{}, err
+	}
+	rights := needed(t.Rights(), hasSail)
 	denied, err := c.denied(ctx, rights)
 	if err != nil {
 		return Report{}, err
@@ -63,13 +73,23 @@ func Check(ctx context.Context, c Cluster, t Target) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
+	s.version = v
+	for _, kind := range t.foreignKinds() {
+		served, err := c.serves(kind)
+		if err != nil {
+			return Report{}, err
+		}
+		if !served {
+			s.unserved = append(s.unserved, kind)
+		}
+	}
 	r := Report{Version: s.version.GitVersion, Rights: len(rights), Stale: stale(t, s)}
 	for _, judge := range []func(Target, snapshot) []Finding{
-		kubernetes, permissions, terminating, otherOperators, unwatched, installations, sail, injectors, deadWebhooks, podSecurity,
+		kubernetes, permissions, unserved, terminating, otherOperators, unwatched, installations, sail, injectors, deadWebhooks, podSecurity,
 	} {
 		r.Findings = append(r.Findings, judge(t, s)...)
 	}
-	r.Notes = secondControlPlanes(t, s)
+	r.Notes = slices.Concat(secondControlPlanes(t, s), leaving(t, s))
 	return r, nil
 }
 

@@ -12,12 +12,14 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
 	"github.com/meshwarden/meshwarden/installer/pkg/installation"
+	"github.com/meshwarden/meshwarden/installer/pkg/operator"
 	"github.com/meshwarden/meshwarden/installer/pkg/render"
 )
 
@@ -72,6 +74,22 @@ func istioOperator(namespace, name string, ours bool) *unstructured.Unstructured
 	return o
 }
 
+// profiled returns the document's IstioOperator as it was stored by an earlier document of another profile.
+func profiled(profile string) *unstructured.Unstructured {
+	return object(`{apiVersion: install.istio.io/v1alpha1, kind: IstioOperator, metadata: {name: istiocontrolplane, namespace: istio-system}, spec: {profile: ` + profile + `}}`)
+}
+
+// operatorIn returns an operator's Deployment with the labels, in a namespace.
+func operatorIn(namespace string, labels map[string]string) []appsv1.Deployment {
+	return []appsv1.Deployment{{ObjectMeta: metav1.ObjectMeta{Name: operatorName, Namespace: namespace, Labels: labels}}}
+}
+
+// held returns an IstioOperator that an operator has taken up.
+func held(istioOperator *unstructured.Unstructured) *unstructured.Unstructured {
+	istioOperator.SetFinalizers([]string{operator.Finalizer})
+	return istioOperator
+}
+
 // istiod returns a stored Deployment with such metadata.
 func istiod(metadata string) *unstructured.Unstructured {
 	return object(`{apiVersion: apps/v1, kind: Deployment, metadata: {name: istiod, namespace: istio-system, ` + metadata + `}}`)
@@ -124,9 +142,6 @@ func TestJudge(t *testing.T) {
 	going["istio-system"].DeletionTimestamp = ptr.To(metav1.NewTime(time.Unix(1, 0)))
 	sailIstio := func(name, namespace string) []*unstructured.Unstructured {
 		return []*unstructured.Unstructured{object(`{apiVersion: sailoperator.io/v1, kind: Istio, metadata: {name: ` + name + `}, spec: {namespace: ` + namespace + `}}`)}
-	}
-	operatorIn := func(namespace string, labels map[string]string) []appsv1.Deployment {
-		return []appsv1.Deployment{{ObjectMeta: metav1.ObjectMeta{Name: operatorName, Namespace: namespace, Labels: labels}}}
 	}
 
 	cases := map[string]struct {
@@ -183,12 +198,39 @@ func TestJudge(t *testing.T) {
 			}},
 			want: []string{"IstioOperator left/istiocontrolplane is in a namespace that the document does not watch any more"},
 		},
+		"UnwatchedCanary": {
+			reason: "one that the user wrote, held by the finalizer where the operator would lose its rights; not one that it never took up, nor one of another operator",
+			judge:  unwatched, target: defaults,
+			given: snapshot{
+				roles: []rbacv1.Role{{ObjectMeta: metav1.ObjectMeta{Namespace: "left", Name: operatorName}}},
+				istioOperators: []*unstructured.Unstructured{
+					held(istioOperator("left", "canary", false)), istioOperator("left", "invalid", false), held(istioOperator("theirs", "x", false)),
+				},
+			},
+			want: []string{"IstioOperator left/canary is in a namespace that the document does not watch any more"},
+		},
 		"Renamed": {
 			reason: "istio_spec.name was changed; a control plane that the user made beside ours is described elsewhere", judge: secondControlPlanes, target: defaults,
 			given: snapshot{istioOperators: []*unstructured.Unstructured{
 				istioOperator("istio-system", "before", true), istioOperator("team", "canary", false), istioOperator("istio-system", "istiocontrolplane", true),
 			}},
-			want: []string{"IstioOperator istio-system/before is a second control plane, which the document does not describe any more"},
+			want: []string{"IstioOperator istio-system/before describes a control plane as well, and the document does not name it any more"},
+		},
+		"Unchanged": {
+			reason: "the second run removes nothing", judge: leaving, target: defaults, given: snapshot{istioOperators: []*unstructured.Unstructured{profiled("default")}},
+		},
+		"FirstRun": {reason: "there is nothing to remove", judge: leaving, target: defaults},
+		"FewerGateways": {
+			reason: "a profile with less", judge: leaving, target: defaults, given: snapshot{istioOperators: []*unstructured.Unstructured{profiled("demo")}},
+			want: []string{"the change removes Deployment istio-system/istio-egressgateway"},
+		},
+		"UnreadableBefore": {
+			reason: "what Istio refuses tells nothing", judge: leaving, target: defaults, given: snapshot{istioOperators: []*unstructured.Unstructured{profiled("nonsense")}},
+		},
+		"KindUnserved": {
+			reason: "what OpenShift has and other clusters do not", judge: unserved, target: target(t, "openshift"),
+			given: snapshot{unserved: []schema.GroupKind{{Group: "k8s.cni.cncf.io", Kind: "NetworkAttachmentDefinition"}}},
+			want:  []string{"component Cni has NetworkAttachmentDefinition default/istio-cni, and the cluster has no kind NetworkAttachmentDefinition.k8s.cni.cncf.io"},
 		},
 		"OwnInstallation": {
 			reason: "the second run", judge: installations, target: defaults,
@@ -273,6 +315,45 @@ func TestJudge(t *testing.T) {
 			given: snapshot{namespaces: ours, validating: guard(`  rules: [{operations: [CREATE], apiGroups: [""], apiVersions: [v1], resources: [pods]}]
   namespaceSelector: {matchExpressions: [{key: meshwarden.io/onboarding, operator: DoesNotExist}]}`)},
 			want: []string{"webhook guard.example.com of ValidatingWebhookConfiguration guard fails closed while its Service policy/guard has no ready endpoint: it would refuse the pods of Deployment istio-system/istiod and 1 more"},
+		},
+		"DeadWebhookCreations": {
+			reason: "what is there is updated", judge: deadWebhooks, target: defaults,
+			given: snapshot{
+				present:    map[string]bool{"Deployment istio-operator/istio-operator": true},
+				existing:   []*unstructured.Unstructured{istiod(""), object("{apiVersion: apps/v1, kind: Deployment, metadata: {name: istio-ingressgateway, namespace: istio-system}}")},
+				validating: guard(`  rules: [{operations: [CREATE], apiGroups: [apps], apiVersions: [v1], resources: [deployments]}]`),
+			},
+		},
+		"DeadWebhookUpdates": {
+			reason: "only what is there is updated", judge: deadWebhooks, target: defaults,
+			given: snapshot{
+				existing:   []*unstructured.Unstructured{istiod("")},
+				validating: guard(`  rules: [{operations: [UPDATE], apiGroups: [apps], apiVersions: [v1], resources: [deployments]}]`),
+			},
+			want: []string{"webhook guard.example.com of ValidatingWebhookConfiguration guard fails closed while its Service policy/guard has no ready endpoint: it would refuse Deployment istio-system/istiod"},
+		},
+		"DeadWebhookNotRead": {
+			reason: "where Istio is, a Service may be there or not", judge: deadWebhooks, target: defaults,
+			given: snapshot{
+				existing:   []*unstructured.Unstructured{istiod("")},
+				validating: guard(`  rules: [{operations: [UPDATE], apiGroups: [""], apiVersions: [v1], resources: [services]}]`),
+			},
+			want: []string{"webhook guard.example.com of ValidatingWebhookConfiguration guard fails closed while its Service policy/guard has no ready endpoint: it would refuse Service istio-system/istiod and N more"},
+		},
+		"DeadWebhookUpdatesAtFirst": {
+			reason: "where nothing is, nothing is updated", judge: deadWebhooks, target: defaults,
+			given: snapshot{validating: guard(strings.Replace(everything, `["*"]`, "[UPDATE]", 1))},
+		},
+		"DeadWebhookNamespaces": {
+			reason: "namespaces that are there are not written", judge: deadWebhooks, target: defaults,
+			given: snapshot{
+				namespaces: map[string]*corev1.Namespace{"istio-operator": {}, "istio-system": {}},
+				validating: guard(`  rules: [{operations: ["*"], apiGroups: [""], apiVersions: [v1], resources: [namespaces]}]`),
+			},
+		},
+		"DeadWebhookWebhooks": {
+			reason: "the API server asks no webhook about webhooks", judge: deadWebhooks, target: defaults,
+			given: snapshot{validating: guard(strings.Replace(everything, `apiGroups: ["*"]`, "apiGroups: [admissionregistration.k8s.io]", 1))},
 		},
 		"OwnDeadWebhook": {
 			reason: "an istiod that is down is what the installation repairs", judge: deadWebhooks, target: defaults,

@@ -33,7 +33,7 @@ func (r Right) object() string {
 	return text
 }
 
-// Rights returns every right that installing the target takes, preflight included, each once and sorted. The rights that the
+// Rights returns every right that installing the target may take, preflight included, each once and sorted. The rights that the
 // operator needs for what it installs itself are not among them: they are handed to it, which takes `escalate` and `bind`.
 func (t Target) Rights() []Right {
 	rights := t.readingRights()
@@ -63,7 +63,7 @@ func (t Target) readingRights() []Right {
 		// Who installed Istio before, and what would keep it from being installed.
 		{Verb: "list", Group: "apps", Resource: "deployments", Name: operatorName}, // by a field selector
 		{Verb: "list", Group: "install.istio.io", Resource: "istiooperators"},
-		{Verb: "list", Group: "sailoperator.io", Resource: "istios"},
+		{Verb: "list", Group: sailKind().Group, Resource: "istios"}, // where the cluster has them
 		{Verb: "list", Group: webhooks, Resource: "mutatingwebhookconfigurations"},
 		{Verb: "list", Group: webhooks, Resource: "validatingwebhookconfigurations"},
 		{Verb: "list", Group: "discovery.k8s.io", Resource: "endpointslices"},
@@ -85,7 +85,8 @@ func (t Target) readingRights() []Right {
 			Right{Verb: "list", Resource: "pods", Namespace: o.GetNamespace()},
 			Right{Verb: "list", Resource: "events", Namespace: o.GetNamespace()})
 	}
-	return rights
+	// What the operator tells of the IstioOperator.
+	return append(rights, Right{Verb: "list", Resource: "events", Namespace: t.IstioOperator.GetNamespace()})
 }
 
 // workloads returns every Deployment and DaemonSet, the operator's own included.
@@ -114,6 +115,23 @@ func bind(binding *unstructured.Unstructured) Right {
 	}
 	resource, _ := meta.UnsafeGuessKindToResource(schema.GroupVersionKind{Group: field("apiGroup"), Kind: field("kind")})
 	return Right{Verb: "bind", Group: resource.Group, Resource: resource.Resource, Namespace: binding.GetNamespace(), Name: field("name")}
+}
+
+// needed returns the rights without those on what the cluster does not have. A role made by hand need not grant them.
+func needed(rights []Right, hasSail bool) []Right {
+	return slices.DeleteFunc(slices.Clone(rights), func(r Right) bool { return r.Group == sailKind().Group && !hasSail })
+}
+
+// sailKind is what the Sail operator installs Istio from.
+func sailKind() schema.GroupKind { return schema.GroupKind{Group: "sailoperator.io", Kind: "Istio"} }
+
+// serves says whether the cluster has a kind.
+func (c Cluster) serves(kind schema.GroupKind) (bool, error) {
+	_, err := c.Client.RESTMapper().RESTMapping(kind)
+	if err != nil && !meta.IsNoMatchError(err) {
+		return false, fmt.Errorf("look for the kind %s: %w", kind, err)
+	}
+	return err == nil, nil
 }
 
 // denied returns those of the rights that the cluster's user does not have.

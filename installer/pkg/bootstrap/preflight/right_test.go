@@ -126,3 +126,21 @@ func TestRights(t *testing.T) {
 		t.Errorf("rights on roles and their bindings, sorted, each once (-want +got):\n%s", diff)
 	}
 }
+
+func TestNeeded(t *testing.T) {
+	pods, sail := Right{Verb: "list", Resource: "pods"}, Right{Verb: "list", Group: "sailoperator.io", Resource: "istios"}
+	for has, want := range map[bool][]Right{true: {pods, sail}, false: {pods}} {
+		if diff := cmp.Diff(want, needed([]Right{pods, sail}, has)); diff != "" {
+			t.Errorf("rights in a cluster that has the Sail operator's kind: %t (-want +got):\n%s", has, diff)
+		}
+	}
+}
+
+func TestRightsOnEvents(t *testing.T) {
+	target := referenceTarget(t, "minimal")
+	target.IstioOperator.SetNamespace("mesh-config")
+	want := Right{Verb: "list", Resource: "events", Namespace: "mesh-config"}
+	if !slices.Contains(target.Rights(), want) {
+		t.Errorf("rights lack %q: the Events of the IstioOperator are in its own namespace", want)
+	}
+}

@@ -33,8 +33,12 @@ type snapshot struct {
 	version *version.Info
 	// denied are rights that the user lacks. What they stand for was not read.
 	denied []Right
+	// unserved are rendered kinds that the cluster does not have.
+	unserved []schema.GroupKind
 	// namespaces are those of the target that exist, by name.
 	namespaces map[string]*corev1.Namespace
+	// present are the titles of the objects that the bootstrap itself applies and that exist.
+	present map[string]bool
 	// existing are the target's rendered workloads and webhook configurations that exist, as they are.
 	existing []*unstructured.Unstructured
 	// istioOperators are those of all namespaces; sail are the Sail operator's Istio objects.
@@ -52,10 +56,8 @@ type snapshot struct {
 }
 
 func (c Cluster) snapshot(ctx context.Context, t Target, denied []Right) (snapshot, error) {
-	s := snapshot{denied: denied, namespaces: map[string]*corev1.Namespace{}, served: map[types.NamespacedName]bool{}}
-	var err error
-	if s.version, err = c.Version(); err != nil {
-		return s, fmt.Errorf("ask for the version of Kubernetes: %w", err)
+	s := snapshot{
+		denied: denied, namespaces: map[string]*corev1.Namespace{}, present: map[string]bool{}, served: map[types.NamespacedName]bool{},
 	}
 	r := reading{ctx: ctx, client: c.Client, tolerant: len(denied) > 0}
 	for _, o := range t.Namespaces {
@@ -63,6 +65,11 @@ func (c Cluster) snapshot(ctx context.Context, t Target, denied []Right) (snapsh
 		if r.get(types.NamespacedName{Name: o.GetName()}, namespace) {
 			s.namespaces[o.GetName()] = namespace
 		}
+	}
+	for _, o := range slices.Concat(t.Operator, []*unstructured.Unstructured{t.IstioOperator}) {
+		stored := &unstructured.Unstructured{}
+		stored.SetGroupVersionKind(o.GroupVersionKind())
+		s.present[title(o)] = r.get(key(o), stored)
 	}
 	s.readIstio(&r, t)
 	s.readWebhooks(&r, t)
@@ -82,7 +89,7 @@ func (s *snapshot) readIstio(r *reading, t Target) {
 		}
 	}
 	s.istioOperators = r.listOf(t.IstioOperator.GroupVersionKind().GroupKind())
-	s.sail = r.listOf(schema.GroupKind{Group: "sailoperator.io", Kind: "Istio"})
+	s.sail = r.listOf(sailKind())
 
 	operators := &appsv1.DeploymentList{}
 	r.list(operators, client.MatchingFields{"metadata.name": operatorName})

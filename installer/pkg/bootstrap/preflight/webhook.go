@@ -80,20 +80,41 @@ func serviceOf(c admissionv1.WebhookClientConfig) *types.NamespacedName {
 
 func failsClosed(p *admissionv1.FailurePolicyType) bool { return p == nil || *p == admissionv1.Fail }
 
-// creation is an object, or a pod of it, that the target leads to.
-type creation struct {
+// writing is an object, or a pod of it, that the target leads to.
+type writing struct {
 	title                   string
+	operations              []admissionv1.OperationType // those that may be asked for
 	resource                schema.GroupVersionResource
 	namespaced              bool
 	namespaceLabels, labels labels.Set
 }
 
-// creations returns everything that would be created, the workloads' pods included.
-func creations(t Target, s snapshot) []creation {
-	var all []creation
+// operations returns what may be asked for to bring an object to the cluster; nothing where it stays as it is. One that exists is
+// applied even where nothing changes: the API server then asks its webhooks, too.
+func operations(t Target, s snapshot, o *unstructured.Unstructured) []admissionv1.OperationType {
+	is := func(other *unstructured.Unstructured) bool { return title(other) == title(o) }
+	creates, updates := []admissionv1.OperationType{admissionv1.Create}, []admissionv1.OperationType{admissionv1.Update}
+	switch {
+	case o.GetKind() == "Namespace" && s.namespaces[o.GetName()] != nil:
+		return nil
+	case o.GroupVersionKind().Group == admissionv1.GroupName:
+		return nil // the API server asks no webhook about these
+	case s.present[title(o)], slices.ContainsFunc(s.existing, is):
+		return updates
+	case len(s.existing) == 0, slices.ContainsFunc(t.Objects(), is), slices.ContainsFunc(t.workloads(), is):
+		return creates
+	default:
+		// Istio is there, and whether it has this object was not read.
+		return slices.Concat(creates, updates)
+	}
+}
+
+// writings returns everything that would be created or updated, the workloads' pods included.
+func writings(t Target, s snapshot) []writing {
+	var all []writing
 	for _, o := range slices.Concat(t.Objects(), t.rendered()) {
 		resource, _ := meta.UnsafeGuessKindToResource(o.GroupVersionKind())
-		c := creation{title: title(o), resource: resource, namespaced: o.GetNamespace() != "", labels: o.GetLabels()}
+		c := writing{title: title(o), operations: operations(t, s, o), resource: resource, namespaced: o.GetNamespace() != "", labels: o.GetLabels()}
 		if c.namespaced {
 			c.namespaceLabels = namespaceLabels(t, s, o.GetNamespace())
 		}
@@ -104,8 +125,8 @@ func creations(t Target, s snapshot) []creation {
 	}
 	for _, o := range t.workloads() {
 		podLabels, _, _ := unstructured.NestedStringMap(o.Object, "spec", "template", "metadata", "labels")
-		all = append(all, creation{
-			title: "the pods of " + title(o), resource: schema.GroupVersionResource{Version: "v1", Resource: "pods"}, namespaced: true,
+		all = append(all, writing{
+			title: "the pods of " + title(o), operations: []admissionv1.OperationType{admissionv1.Create}, resource: schema.GroupVersionResource{Version: "v1", Resource: "pods"}, namespaced: true,
 			namespaceLabels: namespaceLabels(t, s, o.GetNamespace()), labels: podLabels,
 		})
 	}
@@ -126,14 +147,14 @@ func namespaceLabels(t Target, s snapshot, name string) labels.Set {
 	return set
 }
 
-// suspect is a webhook that would refuse what is to be created if nobody answered for it.
+// suspect is a webhook that would refuse what is to be written if nobody answered for it.
 type suspect struct {
 	webhook
 	configuration string
 	refused       []string
 }
 
-// suspects returns the webhooks that fail closed and intercept what is to be created. Those whose Service is part of the
+// suspects returns the webhooks that fail closed and intercept what is to be written. Those whose Service is part of the
 // target are left out: an istiod that is down is what the installation repairs.
 func suspects(t Target, s snapshot) []suspect {
 	own := map[types.NamespacedName]bool{}
@@ -142,7 +163,7 @@ func suspects(t Target, s snapshot) []suspect {
 			own[key(o)] = true
 		}
 	}
-	wanted := creations(t, s)
+	wanted := writings(t, s)
 	var found []suspect
 	for _, c := range s.configurations() {
 		for _, w := range c.webhooks {
@@ -150,9 +171,9 @@ func suspects(t Target, s snapshot) []suspect {
 				continue
 			}
 			one := suspect{webhook: w, configuration: title(c.object)}
-			for _, creation := range wanted {
-				if w.intercepts(creation) {
-					one.refused = append(one.refused, creation.title)
+			for _, writing := range wanted {
+				if w.intercepts(writing) {
+					one.refused = append(one.refused, writing.title)
 				}
 			}
 			if len(one.refused) > 0 {
@@ -163,7 +184,7 @@ func suspects(t Target, s snapshot) []suspect {
 	return found
 }
 
-// deadWebhooks names webhooks that would refuse what is to be created because nobody answers for them.
+// deadWebhooks names webhooks that would refuse what is to be written because nobody answers for them.
 func deadWebhooks(t Target, s snapshot) []Finding {
 	var findings []Finding
 	for _, w := range suspects(t, s) {
@@ -179,7 +200,7 @@ func deadWebhooks(t Target, s snapshot) []Finding {
 	return findings
 }
 
-func (w webhook) intercepts(c creation) bool {
+func (w webhook) intercepts(c writing) bool {
 	rule := func(r admissionv1.RuleWithOperations) bool {
 		one := func(list []string, value string) bool {
 			return slices.Contains(list, value) || slices.Contains(list, "*")
@@ -188,7 +209,10 @@ func (w webhook) intercepts(c creation) bool {
 		if r.Scope != nil {
 			scope = *r.Scope
 		}
-		return (slices.Contains(r.Operations, admissionv1.Create) || slices.Contains(r.Operations, admissionv1.OperationAll)) &&
+		asked := func(o admissionv1.OperationType) bool {
+			return slices.Contains(r.Operations, o) || slices.Contains(r.Operations, admissionv1.OperationAll)
+		}
+		return slices.ContainsFunc(c.operations, asked) &&
 			one(r.APIGroups, c.resource.Group) && (one(r.Resources, c.resource.Resource) || slices.Contains(r.Resources, "*/*")) &&
 			(scope == admissionv1.AllScopes || (scope == admissionv1.NamespacedScope) == c.namespaced)
 	}
