@@ -92,7 +92,7 @@ func (e *environment) grant(t *testing.T, namespace, serviceAccount string) stri
 }
 
 // startReplica starts a process of the operator and waits until it is ready.
-func (o *operated) startReplica(t *testing.T) *operatorReplica {
+func (o *operated) startReplica(t *testing.T) {
 	t.Helper()
 	r := &operatorReplica{health: freeAddress(t), metrics: freeAddress(t)}
 	var err error
@@ -110,7 +110,6 @@ func (o *operated) startReplica(t *testing.T) *operatorReplica {
 		return err
 	})
 	o.replicas = append(o.replicas, r)
-	return r
 }
 
 // freeAddress returns a loopback address that nothing listened on a moment ago.

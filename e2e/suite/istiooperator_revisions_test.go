@@ -34,6 +34,7 @@ func TestIstioOperatorRevisions(t *testing.T) {
 	noError(t, "one in a namespace that is not watched is left alone", has(o.iop(t, "default", "stranger"), "<nil>", "status"))
 	t.Run("Limits", func(t *testing.T) { testOperatorLimits(t, o) })
 	t.Run("Dispute", func(t *testing.T) { testDispute(t, o) })
+	t.Run("Foreign", func(t *testing.T) { testForeign(t, o) })
 	t.Run("MissingNamespace", func(t *testing.T) { testMissingNamespace(t, o) })
 	t.Run("InvalidKeepsItsShare", func(t *testing.T) { testInvalidKeepsItsShare(t, o) })
 
@@ -73,6 +74,16 @@ func testDispute(t *testing.T, o *operated) {
 	if got := o.ownedBy(t, "istio-system", "blue"); len(got) < 20 {
 		t.Errorf("the rival took something with it: %v is left", got)
 	}
+}
+
+// An object that bears the label of an IstioOperator elsewhere is not taken from it, until the label is removed as the message says.
+func testForeign(t *testing.T, o *operated) {
+	o.patch(t, o.object(t, "v1", "ConfigMap", "istio-system", "istio-blue"),
+		`{"metadata":{"labels":{"install.operator.istio.io/owning-resource":"stranger","install.operator.istio.io/owning-resource-namespace":"default"}}}`)
+	o.waitStatus(t, "istio-system", "blue", "ERROR", "belongs to IstioOperator default/stranger in a namespace that this operator does not watch")
+	o.patch(t, o.object(t, "v1", "ConfigMap", "istio-system", "istio-blue"), `{"metadata":{"labels":{"install.operator.istio.io/owning-resource":null}}}`)
+	o.waitStatus(t, "istio-system", "blue", "HEALTHY")
+	noError(t, "its own again", has(o.object(t, "v1", "ConfigMap", "istio-system", "istio-blue"), "blue", "metadata", "labels", "install.operator.istio.io/owning-resource"))
 }
 
 // What an IstioOperator has installed stays its own while its spec is invalid.

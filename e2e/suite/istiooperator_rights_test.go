@@ -34,6 +34,9 @@ func testOperatorLimits(t *testing.T, o *operated) {
 	}{
 		{"IstioOperators of a watched namespace are what it is there for", list("install.istio.io/v1alpha1", "IstioOperator", "mesh-two"), true},
 		{"of another namespace it sees none", list("install.istio.io/v1alpha1", "IstioOperator", "default"), false},
+		{"it deletes none", func(ctx context.Context) error {
+			return as.Delete(ctx, documents(istioOperator("default", "stranger", ""))[0], client.DryRunAll)
+		}, false},
 		{"it reads no Secrets", list("v1", "Secret", "istio-system"), false},
 		{"it writes no IstioOperator", create(istioOperator("istio-system", "own", "  profile: minimal")), false},
 		{"it makes no CRDs but Istio's", create(networkAttachmentDefinition), false},

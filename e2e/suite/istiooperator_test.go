@@ -70,7 +70,7 @@ func (o *operated) settle(t *testing.T) (passes, requests float64) {
 		if depth := o.sum(t, "workqueue_depth") + o.sum(t, "controller_runtime_active_workers"); depth > 0 || passes != was {
 			quiet = 0
 		}
-		if quiet < 20 { // what was just written has to come back by the watches
+		if quiet < 30 { // what was just written has to come back by the watches, and what was repaired is looked at once more
 			return fmt.Errorf("%v passes", passes)
 		}
 		return nil
@@ -330,8 +330,15 @@ func testPruned(t *testing.T, o *operated) {
 
 // Nothing is left but the CRDs that users have objects of.
 func testOperatedDeletion(t *testing.T, o *operated) {
-	mesh := o.iop(t, "istio-system", "mesh")
+	mesh, gateway := o.iop(t, "istio-system", "mesh"), o.object(t, "apps/v1", "Deployment", "istio-system", "istio-ingressgateway")
+	o.patch(t, gateway, `{"metadata":{"finalizers":["example.com/hold"]}}`)
 	o.remove(t, mesh)
+	o.waitStatus(t, "istio-system", "mesh", "RECONCILING", "waits until these are gone: Deployment istio-system/istio-ingressgateway")
+	o.settle(t)
+	if istiod := o.object(t, "apps/v1", "Deployment", "istio-system", "istiod"); istiod.GetDeletionTimestamp() != nil {
+		t.Error("istiod goes before the gateways")
+	}
+	o.patch(t, gateway, `{"metadata":{"finalizers":null}}`)
 	o.waitGone(t, mesh)
 	if got, want := o.ownedBy(t, "istio-system", "mesh"), []string{"CustomResourceDefinition /virtualservices.networking.istio.io"}; !slices.Equal(got, want) {
 		t.Errorf("left behind: %v, want %v", got, want)

@@ -42,10 +42,14 @@ func content(slim *unstructured.Unstructured) map[string]any {
 	return c
 }
 
-// description returns the content of a slim object without its version and its status: what the operator and others write.
+// description returns the content of a slim object without its status: what the operator and others write. Where no generation tells that it has been
+// changed and changed back, its version does; that of an autoscaler changes every few seconds with its status.
 func description(slim *unstructured.Unstructured) map[string]any {
 	c := content(slim)
 	delete(c, "status")
+	if slim.GetGeneration() == 0 && slim.GetKind() != "HorizontalPodAutoscaler" {
+		c["metadata"].(map[string]any)["resourceVersion"] = slim.GetResourceVersion()
+	}
 	return c
 }
 

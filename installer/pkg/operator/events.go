@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // The reasons of the Events on an IstioOperator.
@@ -53,6 +55,13 @@ func (o outcome) news(present map[string]any) []news {
 		return []news{{reasonInvalid, o.invalid + "\nWhat is installed stays as it is."}}
 	}
 	var all []news
+	// One spec is doubted once by one version, however often the operator starts.
+	generation, _, _ := unstructured.NestedInt64(present, "observedGeneration")
+	if by, _, _ := unstructured.NestedString(present, "operatorVersion"); o.generation != generation || o.operator != by {
+		for _, warning := range o.warnings {
+			all = append(all, news{reasonDoubtful, warning})
+		}
+	}
 	for _, name := range o.names() {
 		c := o.components[name]
 		if told, _, _ := unstructured.NestedString(present, "componentStatus", name, "error"); c.phase == failed && c.message != told {
@@ -71,7 +80,20 @@ func (o outcome) news(present map[string]any) []news {
 	return all
 }
 
-// list names objects in an Event's note, which has room for 1,024 characters.
+// shortened returns a text that an Event's note has room for: the API server refuses more than 1,024 bytes.
+func shortened(note string) string {
+	const longest, more = 1024, "…"
+	if len(note) <= longest {
+		return note
+	}
+	end := longest - len(more)
+	for end > 0 && !utf8.RuneStart(note[end]) {
+		end--
+	}
+	return note[:end] + more
+}
+
+// list names objects in an Event's note.
 func list(objects []*unstructured.Unstructured) string {
 	const most = 10
 	var names []string
@@ -88,10 +110,6 @@ func list(objects []*unstructured.Unstructured) string {
 // tell writes an Event, each as one of its own: client-go's broadcaster counts what recurs in memory and writes the count minutes later. One that cannot
 // be written is only logged: nothing depends on it.
 func (r *Reconciler) tell(ctx context.Context, about *unstructured.Unstructured, n news) {
-	const longest = 1024
-	if runes := []rune(n.note); len(runes) > longest {
-		n.note = string(runes[:longest-1]) + "…"
-	}
 	log := ctrl.LoggerFrom(ctx)
 	log.Info(n.note, "event", n.reason)
 	instance, err := os.Hostname()
@@ -106,9 +124,20 @@ func (r *Reconciler) tell(ctx context.Context, about *unstructured.Unstructured,
 			APIVersion: about.GetAPIVersion(), Kind: about.GetKind(), Namespace: about.GetNamespace(), Name: about.GetName(),
 			UID: about.GetUID(), ResourceVersion: about.GetResourceVersion(),
 		},
-		Type: n.kind(), Reason: n.reason, Action: "Reconcile", Note: n.note,
+		Type: n.kind(), Reason: n.reason, Action: "Reconcile", Note: shortened(n.note),
 	})
-	if err != nil && !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+	// A namespace that is being deleted takes no Events, and may have lost the Role that allows them.
+	if apierrors.IsForbidden(err) && r.terminating(ctx, about.GetNamespace()) {
+		return
+	}
+	if err != nil {
 		log.Error(err, "cannot write an Event", "reason", n.reason)
 	}
+}
+
+// terminating says whether a namespace is being deleted.
+func (r *Reconciler) terminating(ctx context.Context, name string) bool {
+	namespace := &corev1.Namespace{}
+	err := r.client.Get(ctx, client.ObjectKey{Name: name}, namespace)
+	return apierrors.IsNotFound(err) || err == nil && namespace.DeletionTimestamp != nil
 }

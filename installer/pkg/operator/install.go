@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
+	"time"
 
 	"github.com/fluxcd/cli-utils/pkg/object"
 	"github.com/fluxcd/pkg/ssa"
@@ -38,7 +40,7 @@ func prerequisites(component string) []string {
 func (r *Reconciler) install(ctx context.Context, o *unstructured.Unstructured, s survey) (outcome, error) {
 	of := s.own.of
 	result := outcome{
-		generation: o.GetGeneration(), components: map[string]componentState{}, revision: of.Revision, version: version(of),
+		generation: o.GetGeneration(), components: map[string]componentState{}, revision: of.Revision, version: version(of), warnings: of.Warnings,
 	}
 	var errs []error
 	for _, c := range of.Components {
@@ -48,13 +50,16 @@ func (r *Reconciler) install(ctx context.Context, o *unstructured.Unstructured, 
 				awaited = append(awaited, name)
 			}
 		}
-		state, err := r.component(ctx, o, s, c, awaited)
+		state, pause, err := r.component(ctx, o, s, c, awaited)
 		result.components[c.Name] = state
+		if pause > 0 && (result.pause == 0 || pause < result.pause) {
+			result.pause = pause
+		}
 		errs = append(errs, err)
 	}
 	owner := client.ObjectKeyFromObject(o)
 	if unwanted := stale(owner, result.components, s.shares, s.stored); len(unwanted) > 0 {
-		if err := r.delete(ctx, o, unwanted); err != nil {
+		if err := r.delete(ctx, unwanted, metav1.DeletePropagationBackground); err != nil {
 			errs = append(errs, fmt.Errorf("remove what is no longer wanted: %w", err))
 		} else {
 			r.tell(ctx, o, news{reasonPruned, "No longer part of the installation and removed: " + list(unwanted) + "."})
@@ -64,34 +69,20 @@ func (r *Reconciler) install(ctx context.Context, o *unstructured.Unstructured, 
 }
 
 // component applies the objects of one component that may have changed, and says how far it is. While other components are awaited, a component stays as
-// it is; what was applied before is repaired all the same.
-func (r *Reconciler) component(ctx context.Context, o *unstructured.Unstructured, s survey, c render.Component, awaited []string) (componentState, error) {
+// it is; what was applied before is repaired all the same. The duration is how long a repair has to wait that somebody undid; zero if none has.
+func (r *Reconciler) component(ctx context.Context, o *unstructured.Unstructured, s survey, c render.Component, awaited []string) (componentState, time.Duration, error) {
 	owner := client.ObjectKeyFromObject(o)
 	if dispute := disputed(c, owner, s.shares, s.stored, r.options.Namespaces); dispute != "" {
-		return componentState{phase: failed, message: dispute, final: true}, nil
+		return componentState{phase: failed, message: dispute, final: true}, 0, nil
 	}
-	m := r.mark(o, s.own.of, c)
-	var due []*unstructured.Unstructured
-	changed := false
-	for _, rendered := range c.Objects {
-		id := object.UnstructuredToObjMetadata(rendered)
-		if s.shares[id].owner != owner {
-			continue
-		}
-		desired := s.own.desired[id]
-		known, ok := r.records[id]
-		changed = changed || !ok || known.desired != desired
-		if now := s.stored[id]; !ok || now == nil || known != (record{desired, digest(description(now))}) {
-			due = append(due, m.marked(rendered))
-		}
-	}
+	due, changed, pause := r.due(o, s, c)
 	if len(awaited) > 0 && changed {
-		return componentState{phase: reconciling, message: "waits for " + strings.Join(awaited, " and ")}, nil
+		return componentState{phase: reconciling, message: "waits for " + strings.Join(awaited, " and ")}, pause, nil
 	}
 	if len(due) > 0 {
 		repaired, err := r.applyAll(ctx, o, s, due)
 		if err != nil {
-			return componentState{phase: failed, message: explained(err)}, err
+			return componentState{phase: failed, message: explained(err)}, pause, err
 		}
 		if len(repaired) > 0 {
 			r.metrics.repaired.WithLabelValues(owner.Namespace, owner.Name).Add(float64(len(repaired)))
@@ -100,12 +91,39 @@ func (r *Reconciler) component(ctx context.Context, o *unstructured.Unstructured
 	}
 	state, err := health.Check(ctx, r.reader(len(due) == 0), c.Objects)
 	if err != nil {
-		return componentState{phase: failed, message: err.Error()}, fmt.Errorf("look at component %s: %w", c.Name, err)
+		return componentState{phase: failed, message: err.Error()}, pause, fmt.Errorf("look at component %s: %w", c.Name, err)
 	}
 	if !state.Ready {
-		return componentState{phase: reconciling, message: strings.Join(state.Waiting, "\n")}, nil
+		return componentState{phase: reconciling, message: strings.Join(state.Waiting, "\n")}, pause, nil
 	}
-	return componentState{phase: healthy}, nil
+	return componentState{phase: healthy}, pause, nil
+}
+
+// due returns the objects of a component that have to be applied, or at least compared with the API server's, and whether any of them was never applied
+// as it is rendered now. The duration is how long the first of the others waits that are due, and were put right a moment ago.
+func (r *Reconciler) due(o *unstructured.Unstructured, s survey, c render.Component) (due []*unstructured.Unstructured, changed bool, pause time.Duration) {
+	owner, m := client.ObjectKeyFromObject(o), r.mark(o, s.own.of, c)
+	for _, rendered := range c.Objects {
+		id := object.UnstructuredToObjMetadata(rendered)
+		if s.shares[id].owner != owner {
+			continue
+		}
+		desired := s.own.desired[id]
+		known, ok := r.records[id]
+		fresh := !ok || known.desired != desired
+		changed = changed || fresh
+		if now := s.stored[id]; now != nil && known == (record{desired, digest(description(now))}) {
+			continue
+		}
+		if !fresh && r.repairs.IsInBackOffSinceUpdate(id.String(), r.options.Clock.Now()) {
+			if wait := r.repairs.Get(id.String()); pause == 0 || wait < pause {
+				pause = wait
+			}
+			continue
+		}
+		due = append(due, m.marked(rendered))
+	}
+	return due, changed, pause
 }
 
 // explained adds what to do to an error that only a person can end.
@@ -158,6 +176,7 @@ func (r *Reconciler) applyAll(ctx context.Context, o *unstructured.Unstructured,
 		}
 		if change.Action != ssa.UnchangedAction && known && was.desired == now.desired {
 			repaired = append(repaired, applied[id])
+			r.repairs.Next(id.String(), r.options.Clock.Now())
 		}
 		r.records[id] = now
 	}
@@ -190,15 +209,25 @@ func (r *Reconciler) ensureNamespaces(ctx context.Context, o *unstructured.Unstr
 	return nil
 }
 
-// delete removes objects that are still marked as the IstioOperator's, and forgets them.
-func (r *Reconciler) delete(ctx context.Context, o *unstructured.Unstructured, unwanted []*unstructured.Unstructured) error {
-	_, err := r.apply.DeleteAll(ctx, slices.Clone(unwanted), ssa.DeleteOptions{
-		PropagationPolicy: metav1.DeletePropagationBackground, Inclusions: ownerLabels(client.ObjectKeyFromObject(o)),
-	})
-	for _, u := range unwanted {
+// delete removes objects that are still marked as the same IstioOperator's, in the opposite of the order of applying, and forgets them. The policy is for
+// workloads: whether they are gone before their pods are.
+func (r *Reconciler) delete(ctx context.Context, unwanted []*unstructured.Unstructured, workloads metav1.DeletionPropagation) error {
+	ordered := slices.Clone(unwanted)
+	sort.Sort(sort.Reverse(ssa.SortableUnstructureds(ordered)))
+	var errs []error
+	for _, u := range ordered {
+		if u.GetDeletionTimestamp() != nil {
+			continue // to ask again would set the finalizer again that the garbage collector has just removed
+		}
+		policy := metav1.DeletePropagationBackground
+		if u.GroupVersionKind().Group == "apps" {
+			policy = workloads
+		}
+		_, err := r.apply.Delete(ctx, u, ssa.DeleteOptions{PropagationPolicy: policy, Inclusions: ownerLabels(ownerOf(u))})
+		errs = append(errs, err)
 		delete(r.records, object.UnstructuredToObjMetadata(u))
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // imageTag returns what follows the name in an image, up to a digest.

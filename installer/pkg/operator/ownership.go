@@ -123,23 +123,31 @@ func disputed(c render.Component, owner types.NamespacedName, shares map[object.
 }
 
 // stale returns what an IstioOperator owns and does not want any more. That waits until what came in its place works: the rest of its component has to be
-// healthy, unless there is nothing left of the component. CRDs stay, because the users' objects would go with them, and so does what another
-// IstioOperator is about to take over.
+// healthy, and where there is nothing left of the component, all others. CRDs stay, because the users' objects would go with them, and so does what
+// another IstioOperator is about to take over.
 func stale(owner types.NamespacedName, components map[string]componentState, shares map[object.ObjMetadata]share, stored objects) []*unstructured.Unstructured {
 	var found []*unstructured.Unstructured
+	allHealthy := outcome{components: components}.phase() == healthy
 	for id, o := range stored {
-		if ownerOf(o) != owner || isCRD(o) || o.GetLabels()[labelNotPruned] == "true" {
+		if ownerOf(o) != owner || isCRD(o) || o.GetDeletionTimestamp() != nil || o.GetLabels()[labelNotPruned] == "true" {
 			continue
 		}
 		if _, wanted := shares[id]; wanted {
 			continue
 		}
-		if c, rendered := components[o.GetLabels()[labelComponent]]; rendered && c.phase != healthy {
+		if c, rendered := components[o.GetLabels()[labelComponent]]; rendered && c.phase != healthy || !rendered && !allHealthy {
 			continue
 		}
 		found = append(found, o)
 	}
 	return found
+}
+
+// inherited says whether an object is left of an IstioOperator that does not exist any more and shared it with the one that renders these: the latter
+// would have taken it over with its next pass, but is being deleted itself. What nobody rendered may be somebody else's: istioctl sets the same labels.
+func inherited(o *unstructured.Unstructured, rendered map[object.ObjMetadata]string, existing []types.NamespacedName, watched []string) bool {
+	_, wanted := rendered[object.UnstructuredToObjMetadata(o)]
+	return wanted && slices.Contains(watched, ownerOf(o).Namespace) && !slices.Contains(existing, ownerOf(o))
 }
 
 // objects are objects of the cluster by what names them.

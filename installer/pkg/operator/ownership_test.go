@@ -126,6 +126,8 @@ func TestStale(t *testing.T) {
 	crd := of()
 	crd.SetAPIVersion("apiextensions.k8s.io/v1")
 	crd.SetKind("CustomResourceDefinition")
+	deleted := of()
+	deleted.SetDeletionTimestamp(&metav1.Time{Time: time.Unix(1, 0)})
 	healthyPilot := map[string]componentState{"Pilot": {phase: healthy}}
 	for name, tc := range map[string]struct {
 		reason     string
@@ -137,7 +139,9 @@ func TestStale(t *testing.T) {
 		"Left":           {reason: "What its component no longer has goes once the rest is healthy.", stored: of(), components: healthyPilot, want: true},
 		"NotYet":         {reason: "What comes in its place has to work first.", stored: of(), components: map[string]componentState{"Pilot": {phase: reconciling}}},
 		"Failed":         {reason: "Nothing comes in its place.", stored: of(), components: map[string]componentState{"Pilot": {phase: failed}}},
-		"SwitchedOff":    {reason: "Nothing comes in its place, and that is intended, even while others are not healthy.", stored: of(), components: map[string]componentState{"Base": {phase: failed}}, want: true},
+		"SwitchedOff":    {reason: "Nothing comes in its place, and that is intended.", stored: of(), components: map[string]componentState{"Base": {phase: healthy}}, want: true},
+		"Replaced":       {reason: "Another component may come in its place, and has to work first.", stored: of(), components: map[string]componentState{"Base": {phase: healthy}, "Ztunnel": {phase: reconciling}}},
+		"Deleted":        {reason: "It is being deleted already, and that is told once.", stored: deleted, components: healthyPilot},
 		"CRD":            {reason: "Users' objects would go with a CRD.", stored: crd, components: healthyPilot},
 		"Wanted":         {reason: "It is part of the rendering, or another IstioOperator takes it over.", stored: of(), components: healthyPilot, wanted: true},
 		"SomebodyElse's": {reason: "It belongs to another IstioOperator.", stored: of(labelOwner, "other"), components: healthyPilot},
@@ -150,6 +154,29 @@ func TestStale(t *testing.T) {
 				shares[at] = share{owner: key("mesh-two", "other")}
 			}
 			if got := len(stale(self, tc.components, shares, objects{at: tc.stored})) == 1; got != tc.want {
+				t.Errorf("%s\ngot %v, want %v", tc.reason, got, tc.want)
+			}
+		})
+	}
+}
+
+func TestInherited(t *testing.T) {
+	shared, existing := configMap("shared", ""), []types.NamespacedName{key("istio-system", "self"), key("mesh-two", "other")}
+	rendered := map[object.ObjMetadata]string{object.UnstructuredToObjMetadata(shared): "a"}
+	for name, tc := range map[string]struct {
+		reason            string
+		o                 string
+		namespace, parent string
+		want              bool
+	}{
+		"Dead":      {"It would have been taken over.", "shared", "mesh-two", "dead", true},
+		"Existing":  {"Another IstioOperator is there, and removes it itself.", "shared", "mesh-two", "other", false},
+		"Unwatched": {"Whether its IstioOperator exists cannot be seen.", "shared", "elsewhere", "dead", false},
+		"Unshared":  {"It was never part of this one: istioctl may have installed it.", "own", "mesh-two", "dead", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := configMap(tc.o, "", labelOwner, tc.parent, labelOwnerNamespace, tc.namespace)
+			if got := inherited(o, rendered, existing, []string{"istio-system", "mesh-two"}); got != tc.want {
 				t.Errorf("%s\ngot %v, want %v", tc.reason, got, tc.want)
 			}
 		})

@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/fluxcd/cli-utils/pkg/object"
@@ -17,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/util/flowcontrol"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -44,6 +47,8 @@ type Reconciler struct {
 	rendered map[types.UID]rendering
 	// records are what is known of objects since this process leads.
 	records map[object.ObjMetadata]record
+	// repairs slow down what would be a fight: somebody else changes an object as often as it is put right.
+	repairs *flowcontrol.Backoff
 }
 
 // rendering is what came of one generation of a spec.
@@ -51,6 +56,7 @@ type rendering struct {
 	generation int64
 	of         render.Rendering
 	err        error
+	kinds      []schema.GroupVersionKind
 	// digests are those of the objects as rendered, and desired those of what is applied.
 	digests, desired map[object.ObjMetadata]string
 }
@@ -71,6 +77,8 @@ type survey struct {
 	shares map[object.ObjMetadata]share
 	// undecided are living IstioOperators whose spec is invalid and which have installed something.
 	undecided []types.NamespacedName
+	// existing are all IstioOperators, those that are being deleted among them.
+	existing []types.NamespacedName
 }
 
 // Reconcile implements reconcile.Reconciler.
@@ -100,10 +108,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err := errors.Join(err, r.report(ctx, o, result)); err != nil {
 		return reconcile.Result{}, err
 	}
-	if result.phase() == reconciling {
-		return reconcile.Result{RequeueAfter: lookAgain}, nil
-	}
-	return reconcile.Result{}, nil
+	return reconcile.Result{RequeueAfter: result.again()}, nil
 }
 
 // hold sets the finalizer before anything is installed.
@@ -120,6 +125,7 @@ func (r *Reconciler) hold(ctx context.Context, o *unstructured.Unstructured) err
 
 // report writes the status if it has changed, and Events of what is new.
 func (r *Reconciler) report(ctx context.Context, o *unstructured.Unstructured, result outcome) error {
+	result.operator = r.options.Version
 	r.metrics.report(client.ObjectKeyFromObject(o), result.phase() == healthy)
 	before := o.DeepCopy()
 	present, _, err := unstructured.NestedMap(o.Object, "status")
@@ -161,23 +167,26 @@ func (r *Reconciler) survey(ctx context.Context, o *unstructured.Unstructured) (
 	if err := r.cache.List(ctx, all); err != nil {
 		return s, fmt.Errorf("read the cache of IstioOperators: %w", err)
 	}
-	living := []*unstructured.Unstructured{}
+	concerned := []*unstructured.Unstructured{o}
 	for i := range all.Items {
-		if other := &all.Items[i]; other.GetUID() != o.GetUID() && other.GetDeletionTimestamp() == nil {
-			living = append(living, other)
+		other := &all.Items[i]
+		s.existing = append(s.existing, client.ObjectKeyFromObject(other))
+		if other.GetUID() != o.GetUID() && other.GetDeletionTimestamp() == nil {
+			concerned = append(concerned, other)
 		}
 	}
-	if o.GetDeletionTimestamp() == nil {
-		living = append(living, o)
-	}
 	var claims []claim
-	rendered := map[types.UID]rendering{}
-	for _, i := range living {
-		rendering, err := r.render(ctx, i)
+	for _, i := range concerned {
+		rendering, err := r.render(i)
 		if err != nil {
 			return s, err
 		}
-		rendered[i.GetUID()] = rendering
+		if i == o {
+			s.own = rendering
+		}
+		if i.GetDeletionTimestamp() != nil {
+			continue // it claims nothing any more
+		}
 		c := claim{owner: client.ObjectKeyFromObject(i), created: i.GetCreationTimestamp().Time, objects: rendering.digests}
 		if rendering.err != nil {
 			if c.objects = s.ownedBy(c.owner); len(c.objects) > 0 {
@@ -186,8 +195,21 @@ func (r *Reconciler) survey(ctx context.Context, o *unstructured.Unstructured) (
 		}
 		claims = append(claims, c)
 	}
-	r.rendered, s.own, s.shares = rendered, rendered[o.GetUID()], assign(claims)
+	s.shares = assign(claims)
+	r.forget(concerned, s.shares)
 	return s, nil
+}
+
+// forget drops what is known of IstioOperators and objects that are gone.
+func (r *Reconciler) forget(concerned []*unstructured.Unstructured, shares map[object.ObjMetadata]share) {
+	maps.DeleteFunc(r.rendered, func(uid types.UID, _ rendering) bool {
+		return !slices.ContainsFunc(concerned, func(o *unstructured.Unstructured) bool { return o.GetUID() == uid })
+	})
+	maps.DeleteFunc(r.records, func(id object.ObjMetadata, _ record) bool {
+		_, wanted := shares[id]
+		return !wanted
+	})
+	r.repairs.GC()
 }
 
 // ownedBy returns what the cluster has of an IstioOperator.
@@ -202,9 +224,9 @@ func (s survey) ownedBy(owner types.NamespacedName) map[object.ObjMetadata]strin
 }
 
 // render returns the rendering of a spec; one that Istio refuses is no error here. It remembers the last one.
-func (r *Reconciler) render(ctx context.Context, o *unstructured.Unstructured) (rendering, error) {
+func (r *Reconciler) render(o *unstructured.Unstructured) (rendering, error) {
 	if known, ok := r.rendered[o.GetUID()]; ok && known.generation == o.GetGeneration() {
-		return known, nil
+		return known, r.watches.start(known.kinds...) // the cluster may have got one since
 	}
 	if faults := validation.IsValidLabelValue(o.GetName()); len(faults) > 0 {
 		return rendering{generation: o.GetGeneration(), err: &render.InvalidError{Err: fmt.Errorf("metadata.name is written into labels, and is none: %s", faults[0])}}, nil
@@ -214,19 +236,16 @@ func (r *Reconciler) render(ctx context.Context, o *unstructured.Unstructured) (
 		return rendering{}, fmt.Errorf("render IstioOperator %s: %w", client.ObjectKeyFromObject(o), err)
 	}
 	fresh := rendering{generation: o.GetGeneration(), of: of, err: err, digests: map[object.ObjMetadata]string{}, desired: map[object.ObjMetadata]string{}}
-	var kinds []schema.GroupVersionKind
 	for _, c := range of.Components {
 		m := r.mark(o, of, c)
 		for _, rendered := range c.Objects {
 			id := object.UnstructuredToObjMetadata(rendered)
 			fresh.digests[id], fresh.desired[id] = digest(rendered.Object), digest(m.marked(rendered).Object)
-			kinds = append(kinds, rendered.GroupVersionKind())
+			fresh.kinds = append(fresh.kinds, rendered.GroupVersionKind())
 		}
 	}
-	for _, warning := range of.Warnings {
-		r.tell(ctx, o, news{reasonDoubtful, warning})
-	}
-	return fresh, r.watches.start(kinds...)
+	r.rendered[o.GetUID()] = fresh
+	return fresh, r.watches.start(fresh.kinds...)
 }
 
 // mark returns how a component's objects are marked.

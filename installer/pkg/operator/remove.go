@@ -9,6 +9,7 @@ import (
 	"github.com/fluxcd/cli-utils/pkg/object"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -27,7 +28,7 @@ func (r *Reconciler) remove(ctx context.Context, o *unstructured.Unstructured, s
 		result.removing = fmt.Sprintf("cannot tell what to remove: what IstioOperator %s shares with this one is unknown while its spec is invalid; correct or delete it", s.undecided[0])
 		return reconcile.Result{}, r.report(ctx, o, result)
 	}
-	owned, err := r.owned(ctx, o)
+	owned, err := r.owned(ctx, o, s)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -40,13 +41,10 @@ func (r *Reconciler) remove(ctx context.Context, o *unstructured.Unstructured, s
 		return reconcile.Result{}, err
 	}
 	if len(owned) > 0 {
-		result.removing = "waits until these are gone: " + list(owned)
-		var errs []error
-		for _, component := range removalOrder(owned) {
-			errs = append(errs, r.delete(ctx, o, component))
-		}
-		errs = append(errs, r.report(ctx, o, result))
-		return reconcile.Result{RequeueAfter: lookAgain}, errors.Join(errs...)
+		next := removalOrder(owned)[0] // the others wait until these are gone, with their pods
+		result.removing = "waits until these are gone: " + list(next)
+		err := r.delete(ctx, next, metav1.DeletePropagationForeground)
+		return reconcile.Result{RequeueAfter: lookAgain}, errors.Join(err, r.report(ctx, o, result))
 	}
 	if len(kept) > 0 {
 		r.tell(ctx, o, news{reasonCRDKept, "These still have objects, which would be deleted with them, and stay: " + list(kept) + "."})
@@ -59,12 +57,12 @@ func (r *Reconciler) remove(ctx context.Context, o *unstructured.Unstructured, s
 	return reconcile.Result{}, nil
 }
 
-// owned lists what is marked as the IstioOperator's, from the API server itself: a cache may not have the last of it yet.
-func (r *Reconciler) owned(ctx context.Context, o *unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+// owned lists what is marked as the IstioOperator's, and what it inherits, from the API server itself: a cache may not have the last of it yet.
+func (r *Reconciler) owned(ctx context.Context, o *unstructured.Unstructured, s survey) ([]*unstructured.Unstructured, error) {
 	var owned []*unstructured.Unstructured
 	for _, kind := range Kinds() {
 		l := listOf(kind)
-		err := r.client.List(ctx, l, client.MatchingLabels(ownerLabels(client.ObjectKeyFromObject(o))))
+		err := r.client.List(ctx, l, client.HasLabels{labelOwner})
 		if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
 			continue // the cluster does not have this kind
 		}
@@ -72,8 +70,9 @@ func (r *Reconciler) owned(ctx context.Context, o *unstructured.Unstructured) ([
 			return nil, fmt.Errorf("list what is to be removed: %w", err)
 		}
 		for i := range l.Items {
-			if installed(&l.Items[i]) {
-				owned = append(owned, &l.Items[i])
+			u := &l.Items[i]
+			if installed(u) && (ownerOf(u) == client.ObjectKeyFromObject(o) || inherited(u, s.own.digests, s.existing, r.options.Namespaces)) {
+				owned = append(owned, u)
 			}
 		}
 	}
@@ -123,7 +122,8 @@ func (r *Reconciler) hasObjects(ctx context.Context, crd *unstructured.Unstructu
 	return true, nil // no version is served, so nobody can tell
 }
 
-// removalOrder groups objects by component, in the opposite of the order of installing: nothing loses what it runs on. The CRDs come last.
+// removalOrder groups objects by component, in the opposite of the order of installing: nothing loses what it runs on. Webhooks go with
+// istiod, which answers for them, at the latest, and the CRDs come last.
 func removalOrder(owned []*unstructured.Unstructured) [][]*unstructured.Unstructured {
 	order := []string{"EgressGateways", "IngressGateways", "Ztunnel", "Pilot", "Cni", "Base"}
 	groups := make([][]*unstructured.Unstructured, len(order)+1)
@@ -131,6 +131,9 @@ func removalOrder(owned []*unstructured.Unstructured) [][]*unstructured.Unstruct
 		i := slices.Index(order, o.GetLabels()[labelComponent])
 		if i < 0 {
 			i = 0 // without a known component, nothing depends on it
+		}
+		if o.GroupVersionKind().Group == "admissionregistration.k8s.io" {
+			i = min(i, slices.Index(order, "Pilot"))
 		}
 		if isCRD(o) {
 			i = len(order)

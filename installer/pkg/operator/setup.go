@@ -9,10 +9,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -24,8 +27,11 @@ import (
 const (
 	// A failed apply is tried again after the first pause, which doubles up to the second.
 	shortestPause, longestPause = 500 * time.Millisecond, time.Minute
-	// dryRuns is how many objects are compared with the API server at a time.
-	dryRuns = 4
+	// What was put right is left alone for a time that begins so and doubles up to the longest pause while somebody undoes it.
+	firstTruce = 100 * time.Millisecond
+	// dryRuns is how many objects are compared with the API server at a time. With more, another error would come first each time that several are
+	// refused, and each would be news.
+	dryRuns = 1
 )
 
 // Options say what the reconciler works with. All are required.
@@ -53,7 +59,10 @@ func Setup(mgr manager.Manager, options Options) error {
 	}
 	apply := ssa.NewResourceManager(c, nil, ssa.Owner{Field: FieldManager})
 	apply.SetConcurrency(dryRuns)
-	r := &Reconciler{options: options, client: c, cache: mgr.GetCache(), apply: apply, metrics: m, records: map[object.ObjMetadata]record{}}
+	r := &Reconciler{
+		options: options, client: c, cache: mgr.GetCache(), apply: apply, metrics: m, rendered: map[types.UID]rendering{},
+		records: map[object.ObjMetadata]record{}, repairs: flowcontrol.NewBackOff(firstTruce, longestPause),
+	}
 	ctl, err := controller.New("istiooperator", mgr, controller.Options{
 		Reconciler:              r,
 		MaxConcurrentReconciles: 1,
@@ -63,7 +72,7 @@ func Setup(mgr manager.Manager, options Options) error {
 		return fmt.Errorf("make the controller: %w", err)
 	}
 	r.watches = &watches{mapper: mgr.GetRESTMapper(), add: func(kind schema.GroupVersionKind) error {
-		return ctl.Watch(source.Kind(mgr.GetCache(), client.Object(ofKind(kind)), toOwner(options.Namespaces), changed()))
+		return ctl.Watch(source.Kind(mgr.GetCache(), client.Object(ofKind(kind)), handler.EnqueueRequestsFromMapFunc(toOwner(mgr.GetCache(), options.Namespaces)), changed()))
 	}}
 	if err := r.watches.start(Kinds()...); err != nil {
 		return err

@@ -41,6 +41,20 @@ type outcome struct {
 	components map[string]componentState
 	// revision of the control plane and version of its images.
 	revision, version string
+	// operator is the version of this program.
+	operator string
+	// warnings are what Istio doubts in the spec.
+	warnings []string
+	// pause is how long repairs of objects wait that somebody else keeps changing; zero if there are none.
+	pause time.Duration
+}
+
+// again returns how soon another pass is needed although nothing is seen to change; zero if none is.
+func (o outcome) again() time.Duration {
+	if o.phase() == reconciling && (o.pause == 0 || o.pause > lookAgain) {
+		return lookAgain
+	}
+	return o.pause
 }
 
 // names returns the components in the order of their names.
@@ -102,6 +116,9 @@ func (o outcome) status(present map[string]any, now time.Time) (map[string]any, 
 	status := map[string]any{"status": string(o.phase()), "observedGeneration": o.generation}
 	if m := o.message(); m != "" {
 		status["message"] = m
+	}
+	if o.operator != "" {
+		status["operatorVersion"] = o.operator
 	}
 	keep := func(field, value string) {
 		if o.invalid != "" || value == "" {

@@ -85,6 +85,16 @@ func TestStatus(t *testing.T) {
 				},
 			},
 		},
+		"AnotherBuild": {
+			reason:  "Who wrote it is told, so that a new operator writes a status of its own even if nothing else has changed.",
+			outcome: outcome{generation: 2, revision: "default", version: "1.31.0", operator: "v0.2.0", components: map[string]componentState{"Pilot": {phase: healthy}}},
+			present: running,
+			want: map[string]any{
+				"status": "HEALTHY", "observedGeneration": int64(2), "revision": "default", "version": "1.31.0", "operatorVersion": "v0.2.0",
+				"componentStatus": map[string]any{"Pilot": map[string]any{"status": "HEALTHY"}},
+				"conditions":      []any{condition("Ready", "True", "Healthy", fine, then)},
+			},
+		},
 		"Invalid": {
 			reason:  "An invalid spec says nothing of the components, which are as they were.",
 			outcome: outcome{generation: 2, invalid: "unknown profile"},
@@ -157,11 +167,35 @@ func TestNews(t *testing.T) {
 		"FailsStill": {"Not again while it is the same one.", outcome{components: pilot(componentState{phase: failed, message: "quota"})}, map[string]any{"componentStatus": map[string]any{"Pilot": map[string]any{"error": "quota"}}}, nil},
 		"Invalid":    {"An invalid spec is told, and that it does no harm.", outcome{invalid: "unknown profile"}, running, []news{{reasonInvalid, "unknown profile\nWhat is installed stays as it is."}}},
 		"Unchanged":  {"Once.", outcome{invalid: "unknown profile"}, map[string]any{"status": "ERROR", "message": "unknown profile"}, nil},
+		"Doubted":    {"What Istio doubts is told when a generation is first seen.", outcome{generation: 2, operator: "v1", warnings: []string{"deprecated"}, components: pilot(componentState{phase: reconciling})}, map[string]any{"observedGeneration": int64(1), "operatorVersion": "v1"}, []news{{reasonDoubtful, "deprecated"}}},
+		"DoubtsStay": {"Not again when the operator restarts.", outcome{generation: 2, operator: "v1", warnings: []string{"deprecated"}, components: pilot(componentState{phase: reconciling})}, map[string]any{"observedGeneration": int64(2), "operatorVersion": "v1"}, nil},
+		"NewDoubts":  {"Another version may doubt something else.", outcome{generation: 2, operator: "v2", warnings: []string{"removed"}, components: pilot(componentState{phase: reconciling})}, map[string]any{"observedGeneration": int64(2), "operatorVersion": "v1"}, []news{{reasonDoubtful, "removed"}}},
 		"Removing":   {"A deletion is not reported as healthy.", outcome{removing: "waits"}, nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(tc.want, tc.outcome.news(tc.present), cmp.AllowUnexported(news{})); diff != "" {
 				t.Errorf("%s\n-want +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestAgain(t *testing.T) {
+	pilot := func(p phase) map[string]componentState { return map[string]componentState{"Pilot": {phase: p}} }
+	for name, tc := range map[string]struct {
+		reason  string
+		outcome outcome
+		want    time.Duration
+	}{
+		"Healthy":    {"Watches tell of every change.", outcome{components: pilot(healthy)}, 0},
+		"Waits":      {"Why a pod does not start is not watched.", outcome{components: pilot(reconciling)}, lookAgain},
+		"Fight":      {"A repair that waits is not forgotten.", outcome{components: pilot(healthy), pause: time.Minute}, time.Minute},
+		"LongFight":  {"What is waited for is looked at all the same.", outcome{components: pilot(reconciling), pause: time.Minute}, lookAgain},
+		"ShortFight": {"The sooner of the two.", outcome{components: pilot(reconciling), pause: time.Second}, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := tc.outcome.again(); got != tc.want {
+				t.Errorf("%s\ngot %v, want %v", tc.reason, got, tc.want)
 			}
 		})
 	}

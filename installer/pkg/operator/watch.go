@@ -82,27 +82,36 @@ func (w *watches) served() []schema.GroupVersionKind {
 // toAll asks for a pass over every IstioOperator, because they share objects: when one comes, changes or goes, others may gain or lose some.
 func toAll(reader client.Reader) handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
-		requests := []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(o)}}
-		all := listOf(GroupVersionKind())
-		if err := reader.List(ctx, all); err != nil {
-			return requests // only a cache that is being stopped fails
-		}
-		for i := range all.Items {
-			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&all.Items[i])})
-		}
-		return requests
+		return append([]reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(o)}}, requests(ctx, reader)...)
 	})
 }
 
-// toOwner asks for a pass over the IstioOperator that an object is, or was, marked as belonging to.
-func toOwner(namespaces []string) handler.EventHandler {
-	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+// toOwner returns what maps an object to the IstioOperator that it is, or was, marked as belonging to. Where that is in a namespace that is not watched,
+// it is all that are watched: one of them may want the object and may have it now.
+func toOwner(reader client.Reader, namespaces []string) handler.MapFunc {
+	return func(ctx context.Context, o client.Object) []reconcile.Request {
 		u, ok := o.(*unstructured.Unstructured)
-		if !ok || !installed(u) || !slices.Contains(namespaces, ownerOf(u).Namespace) {
+		if !ok || !installed(u) {
 			return nil
 		}
+		if !slices.Contains(namespaces, ownerOf(u).Namespace) {
+			return requests(ctx, reader)
+		}
 		return []reconcile.Request{{NamespacedName: ownerOf(u)}}
-	})
+	}
+}
+
+// requests asks for a pass over every IstioOperator.
+func requests(ctx context.Context, reader client.Reader) []reconcile.Request {
+	all := listOf(GroupVersionKind())
+	if err := reader.List(ctx, all); err != nil {
+		return nil // only a cache that is being stopped fails
+	}
+	var found []reconcile.Request
+	for i := range all.Items {
+		found = append(found, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&all.Items[i])})
+	}
+	return found
 }
 
 // changed lets those changes pass that may be drift or bear on health. The cache holds nothing else, except for an object's version: the status of an
