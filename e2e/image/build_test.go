@@ -169,7 +169,7 @@ func (w *workshop) builder(t *testing.T, p released) []string {
 		w.run(t, "go", "-C", module, "mod", "download")
 	}
 	folder := t.TempDir()
-	write(t, filepath.Join(folder, "Dockerfile"), "FROM scratch\nENV HOME=/root PATH=/goroot/bin:/usr/bin:/bin\nWORKDIR /tmp\n")
+	write(t, filepath.Join(folder, "Dockerfile"), "FROM scratch\nENV HOME=/builder PATH=/goroot/bin:/usr/bin:/bin\nWORKDIR /tmp\n")
 	w.run(t, "buildah", "build", "--tag", "localhost/builder", folder)
 
 	asked := strings.Fields(w.run(t, "go", "env", "GOROOT", "GOMODCACHE", "GOCACHE"))
@@ -178,8 +178,8 @@ func (w *workshop) builder(t *testing.T, p released) []string {
 	}
 	flags := "--pull-never" +
 		" --volume " + asked[0] + ":/goroot:ro" +
-		" --volume " + asked[1] + ":/root/go/pkg/mod" +
-		" --volume " + asked[2] + ":/root/.cache/go-build"
+		" --volume " + asked[1] + ":/builder/go/pkg/mod" +
+		" --volume " + asked[2] + ":/builder/.cache/go-build"
 	for _, system := range []string{"/usr", "/bin", "/lib", "/lib64"} {
 		if _, err := os.Stat(system); err == nil {
 			flags += " --volume " + system + ":" + system + ":ro"
