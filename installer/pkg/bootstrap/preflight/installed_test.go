@@ -5,9 +5,11 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/meshwarden/meshwarden/installer/pkg/installation"
+	"github.com/meshwarden/meshwarden/installer/pkg/operator"
 )
 
 func TestTerminatingWithoutOperator(t *testing.T) {
@@ -29,4 +31,20 @@ func TestTerminatingWithoutOperator(t *testing.T) {
 			}
 		})
 	}
+}
+
+// profiled returns the document's IstioOperator as it was stored by an earlier document of another profile.
+func profiled(profile string) *unstructured.Unstructured {
+	return object(`{apiVersion: install.istio.io/v1alpha1, kind: IstioOperator, metadata: {name: istiocontrolplane, namespace: istio-system}, spec: {profile: ` + profile + `}}`)
+}
+
+// operatorIn returns an operator's Deployment with the labels, in a namespace.
+func operatorIn(namespace string, labels map[string]string) []appsv1.Deployment {
+	return []appsv1.Deployment{{ObjectMeta: metav1.ObjectMeta{Name: operatorName, Namespace: namespace, Labels: labels}}}
+}
+
+// held returns an IstioOperator that an operator has taken up.
+func held(istioOperator *unstructured.Unstructured) *unstructured.Unstructured {
+	istioOperator.SetFinalizers([]string{operator.Finalizer})
+	return istioOperator
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,7 +18,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/meshwarden/meshwarden/installer/pkg/installation"
-	"github.com/meshwarden/meshwarden/installer/pkg/operator"
 	"github.com/meshwarden/meshwarden/installer/pkg/render"
 )
 
@@ -72,22 +70,6 @@ func istioOperator(namespace, name string, ours bool) *unstructured.Unstructured
 		o.SetLabels(map[string]string{installation.ManagedByLabel: installation.ManagedBy})
 	}
 	return o
-}
-
-// profiled returns the document's IstioOperator as it was stored by an earlier document of another profile.
-func profiled(profile string) *unstructured.Unstructured {
-	return object(`{apiVersion: install.istio.io/v1alpha1, kind: IstioOperator, metadata: {name: istiocontrolplane, namespace: istio-system}, spec: {profile: ` + profile + `}}`)
-}
-
-// operatorIn returns an operator's Deployment with the labels, in a namespace.
-func operatorIn(namespace string, labels map[string]string) []appsv1.Deployment {
-	return []appsv1.Deployment{{ObjectMeta: metav1.ObjectMeta{Name: operatorName, Namespace: namespace, Labels: labels}}}
-}
-
-// held returns an IstioOperator that an operator has taken up.
-func held(istioOperator *unstructured.Unstructured) *unstructured.Unstructured {
-	istioOperator.SetFinalizers([]string{operator.Finalizer})
-	return istioOperator
 }
 
 // istiod returns a stored Deployment with such metadata.
