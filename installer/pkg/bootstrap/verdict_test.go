@@ -1,12 +1,15 @@
 package bootstrap
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -52,5 +55,38 @@ func TestWarnings(t *testing.T) {
 	want := []string{"Event ComponentFailed: early", "Event ComponentFailed: late", "Event ComponentFailed: repeated"}
 	if diff := cmp.Diff(want, warnings(events, told)); diff != "" {
 		t.Errorf("new Events of either kind, by when they were last seen (-want +got):\n%s", diff)
+	}
+}
+
+func TestInterfered(t *testing.T) {
+	stored := func(generation int64, deleted bool) *unstructured.Unstructured {
+		o := &unstructured.Unstructured{}
+		o.SetGeneration(generation)
+		if deleted {
+			now := metav1.Unix(1, 0)
+			o.SetDeletionTimestamp(&now)
+		}
+		return o
+	}
+	tests := []struct {
+		reason string
+		stored *unstructured.Unstructured
+		want   string
+	}{
+		{reason: "as it was applied", stored: stored(2, false)},
+		{reason: "another bootstrap applied another document", stored: stored(3, false), want: "somebody changed"},
+		{reason: "a deletion raises the generation, and is no change", stored: stored(3, true), want: "somebody deleted"},
+		{reason: "it is gone already", want: "somebody deleted"},
+	}
+	for _, tc := range tests {
+		t.Run(tc.reason, func(t *testing.T) {
+			err := interfered(2, tc.stored)
+			if got := fmt.Sprint(err); (err == nil) != (tc.want == "") || !strings.Contains(got, tc.want) {
+				t.Errorf("error %v, want %q in it", err, tc.want)
+			}
+			if (terminal(err) == nil) != (err == nil) {
+				t.Errorf("the wait goes on after %v", err)
+			}
+		})
 	}
 }

@@ -59,7 +59,7 @@ func (i *installing) wait(ctx, limited context.Context, look func(context.Contex
 		done, last = look(ctx)
 		return done, terminal(last)
 	})
-	if err == nil || ctx.Err() != nil {
+	if other := (*interferedError)(nil); err == nil || ctx.Err() != nil || errors.As(err, &other) {
 		return err
 	}
 	diagnosing, stop := context.WithTimeout(ctx, diagnosisPatience)
@@ -81,10 +81,31 @@ type stalledError struct{ message string }
 
 func (e *stalledError) Error() string { return e.message }
 
+// interferedError says that somebody else decided about the IstioOperator. The cluster has nothing more to tell about that.
+type interferedError struct{ message string }
+
+func (e *interferedError) Error() string { return e.message }
+
+// interfered says whether the stored IstioOperator, nil if there is none, is still the one that was applied with that generation: a
+// status would speak of somebody else's.
+func interfered(applied int64, stored *unstructured.Unstructured) error {
+	switch {
+	case stored == nil || stored.GetDeletionTimestamp() != nil:
+		return &interferedError{"somebody deleted the IstioOperator meanwhile; run the command again to install it"}
+	case stored.GetGeneration() != applied:
+		return &interferedError{"somebody changed the IstioOperator meanwhile, perhaps another bootstrap; run the command again to have it as your document says"}
+	default:
+		return nil
+	}
+}
+
+// terminal returns the error if waiting longer is of no use.
 func terminal(err error) error {
-	stalled := (*stalledError)(nil)
-	if errors.As(err, &stalled) {
+	if stalled := (*stalledError)(nil); errors.As(err, &stalled) {
 		return stalled
+	}
+	if other := (*interferedError)(nil); errors.As(err, &other) {
+		return other
 	}
 	return nil
 }
@@ -112,11 +133,11 @@ func (i *installing) controlPlane(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	stored, s, err := i.reported(ctx)
-	switch {
-	case apierrors.IsNotFound(err), err == nil && stored.GetDeletionTimestamp() != nil:
-		return false, &stalledError{title(i.target.IstioOperator) + " was deleted meanwhile; run the command again to install it"}
-	case err == nil && stored.GetGeneration() != i.applied:
-		return false, &stalledError{fmt.Sprintf("somebody changed %s meanwhile, such as another bootstrap; run the command again to have it as your document says", title(stored))}
+	if apierrors.IsNotFound(err) {
+		return false, interfered(i.applied, nil)
+	}
+	if err == nil {
+		err = interfered(i.applied, stored)
 	}
 	if err != nil || !s.current {
 		return false, err
