@@ -81,12 +81,12 @@ func (r *Reconciler) component(ctx context.Context, o *unstructured.Unstructured
 	}
 	if len(due) > 0 {
 		repaired, err := r.applyAll(ctx, o, s, due)
-		if err != nil {
-			return componentState{phase: failed, message: explained(err)}, pause, err
-		}
 		if len(repaired) > 0 {
 			r.metrics.repaired.WithLabelValues(owner.Namespace, owner.Name).Add(float64(len(repaired)))
 			r.tell(ctx, o, news{reasonRepaired, "Changed or deleted by others and put right: " + list(repaired) + "."})
+		}
+		if err != nil {
+			return componentState{phase: failed, message: explained(err)}, pause, err
 		}
 	}
 	state, err := health.Check(ctx, r.reader(len(due) == 0), c.Objects)
@@ -135,8 +135,8 @@ func explained(err error) string {
 	return message
 }
 
-// applyAll applies objects after the API server has accepted all of them in a dry run, and writes only those that differ. It returns those that had been
-// as desired before, and were not any more.
+// applyAll applies objects after the API server has accepted all of them in a dry run, and writes only those that differ. It returns those that it
+// wrote although they had been as desired before, with an error, too.
 func (r *Reconciler) applyAll(ctx context.Context, o *unstructured.Unstructured, s survey, due []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
 	if err := r.ensureNamespaces(ctx, o, due); err != nil {
 		return nil, err
@@ -162,25 +162,52 @@ func (r *Reconciler) applyAll(ctx context.Context, o *unstructured.Unstructured,
 			return nil, err
 		}
 	}
-	changes, err := r.apply.ApplyAll(ctx, slices.Clone(due), ssa.ApplyOptions{})
-	if err != nil {
-		return nil, err
+	ordered := slices.Clone(due)
+	sort.Sort(ssa.SortableUnstructureds(ordered))
+	actions := make([]ssa.Action, len(ordered))
+	for i, desired := range ordered {
+		var err error
+		if actions[i], err = r.compare(ctx, desired); err != nil {
+			return nil, err
+		}
 	}
 	var repaired []*unstructured.Unstructured
-	for _, change := range changes.Entries {
-		id := change.ObjMetadata
+	for i, desired := range ordered {
+		id := object.UnstructuredToObjMetadata(desired)
 		was, known := r.records[id]
 		now := record{desired: s.own.desired[id]}
-		if stored := s.stored[id]; change.Action == ssa.UnchangedAction && stored != nil {
+		if stored := s.stored[id]; actions[i] == ssa.UnchangedAction && stored != nil {
 			now.stored = digest(description(stored))
 		}
-		if change.Action != ssa.UnchangedAction && known && was.desired == now.desired {
-			repaired = append(repaired, applied[id])
-			r.repairs.Next(id.String(), r.options.Clock.Now())
+		if actions[i] != ssa.UnchangedAction {
+			// What is applied is overwritten with the answer.
+			configuration := client.ApplyConfigurationFromUnstructured(desired.DeepCopy())
+			if err := r.client.Apply(ctx, configuration, client.FieldOwner(FieldManager), client.ForceOwnership); err != nil {
+				return repaired, fmt.Errorf("apply %s: %w", title(desired), err)
+			}
+			if known && was.desired == now.desired {
+				repaired = append(repaired, desired)
+				r.repairs.Next(id.String(), r.options.Clock.Now())
+			}
 		}
 		r.records[id] = now
 	}
 	return repaired, nil
+}
+
+// compare says what applying an object would do to the stored one. The answer is a difference between what was read and what a dry run returned a moment
+// later; where somebody else wrote in between, as a Deployment's controller often does, it would be theirs, and is asked for again.
+func (r *Reconciler) compare(ctx context.Context, desired *unstructured.Unstructured) (ssa.Action, error) {
+	for range 20 {
+		change, stored, merged, err := r.apply.Diff(ctx, desired, ssa.DiffOptions{})
+		if err != nil {
+			return "", err
+		}
+		if merged == nil || stored.GetResourceVersion() == merged.GetResourceVersion() {
+			return change.Action, nil
+		}
+	}
+	return "", fmt.Errorf("compare %s: others write it as fast as it can be read", title(desired))
 }
 
 // ensureNamespaces creates the namespaces that objects need and that are missing, as istioctl does for Istio's own. What runs there is part of the mesh's

@@ -29,9 +29,6 @@ const (
 	shortestPause, longestPause = 500 * time.Millisecond, time.Minute
 	// What was put right is left alone for a time that begins so and doubles up to the longest pause while somebody undoes it.
 	firstTruce = 100 * time.Millisecond
-	// dryRuns is how many objects are compared with the API server at a time. With more, another error would come first each time that several are
-	// refused, and each would be news.
-	dryRuns = 1
 )
 
 // Options say what the reconciler works with. All are required.
@@ -57,11 +54,9 @@ func Setup(mgr manager.Manager, options Options) error {
 	if err != nil {
 		return err
 	}
-	apply := ssa.NewResourceManager(c, nil, ssa.Owner{Field: FieldManager})
-	apply.SetConcurrency(dryRuns)
 	r := &Reconciler{
-		options: options, client: c, cache: mgr.GetCache(), apply: apply, metrics: m, rendered: map[types.UID]rendering{},
-		records: map[object.ObjMetadata]record{}, repairs: flowcontrol.NewBackOff(firstTruce, longestPause),
+		options: options, client: c, cache: mgr.GetCache(), apply: ssa.NewResourceManager(c, nil, ssa.Owner{Field: FieldManager}), metrics: m,
+		rendered: map[types.UID]rendering{}, records: map[object.ObjMetadata]record{}, repairs: flowcontrol.NewBackOff(firstTruce, longestPause),
 	}
 	ctl, err := controller.New("istiooperator", mgr, controller.Options{
 		Reconciler:              r,
