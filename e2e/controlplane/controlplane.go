@@ -22,6 +22,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/meshwarden/meshwarden/e2e/internal/port"
 	"github.com/meshwarden/meshwarden/e2e/internal/route"
 	"github.com/meshwarden/meshwarden/e2e/pki"
 	"github.com/meshwarden/meshwarden/e2e/process"
@@ -75,7 +76,7 @@ type ControlPlane struct {
 	log     io.Writer
 
 	// ports and admin change only while Start looks for free ports.
-	ports map[Role]int
+	ports map[Role]*port.Reservation
 	admin *rest.Config
 
 	mu        sync.Mutex
@@ -112,6 +113,7 @@ func Start(ctx context.Context, options Options) (*ControlPlane, error) {
 		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 		defer cancel()
 		_ = cp.stopProcesses(cleanup)
+		cp.releasePorts()
 		return nil, errors.Join(fmt.Errorf("start control plane: %w", err), state.close())
 	}
 	return cp, nil
@@ -134,11 +136,9 @@ func (cp *ControlPlane) start(ctx context.Context) error {
 }
 
 func (cp *ControlPlane) startOnNewPorts(ctx context.Context) error {
-	ports, err := freePorts(cp.roles)
-	if err != nil {
+	if err := cp.reservePorts(); err != nil {
 		return err
 	}
-	cp.ports = ports
 	if err := cp.writeAccess(); err != nil {
 		return err
 	}
@@ -290,6 +290,7 @@ func (cp *ControlPlane) Stop(ctx context.Context) error {
 		return nil
 	}
 	err := errors.Join(cp.stopProcesses(ctx), cp.state.close())
+	cp.releasePorts()
 	if err != nil {
 		return fmt.Errorf("stop control plane: %w", err)
 	}

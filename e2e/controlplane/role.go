@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -15,6 +14,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
+
+	"github.com/meshwarden/meshwarden/e2e/internal/port"
 )
 
 // Role is one process of the control plane. Its text is also the subcommand of the
@@ -33,7 +34,7 @@ const (
 )
 
 const (
-	loopback = "127.0.0.1"
+	loopback = port.Loopback
 	// serviceIPs is where cluster IPs of Services come from. Nothing routes them.
 	serviceIPs = "10.96.0.0/16"
 	issuer     = "https://kubernetes.default.svc"
@@ -41,8 +42,8 @@ const (
 	// readyInterval, readyRequestTimeout and readyTimeout bound the wait for a role:
 	// between two questions, for one answer, and in all.
 	readyInterval       = 50 * time.Millisecond
-	readyRequestTimeout = 2 * time.Second
-	readyTimeout        = 2 * time.Minute
+	readyRequestTimeout = 10 * time.Second
+	readyTimeout        = 5 * time.Minute
 )
 
 // Roles returns all roles, in the order in which they start.
@@ -75,24 +76,30 @@ func (o Options) startOrder() ([]Role, error) {
 	return ordered, nil
 }
 
-// freePorts picks a loopback port for each role. They are all held until the last
-// is picked, so that no two are the same.
-func freePorts(roles []Role) (map[Role]int, error) {
-	ports := map[Role]int{}
-	for _, role := range roles {
-		listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
+// reservePorts picks a loopback port for each role, in place of those from before.
+func (cp *ControlPlane) reservePorts() error {
+	cp.releasePorts()
+	cp.ports = map[Role]*port.Reservation{}
+	for _, role := range cp.roles {
+		reserved, err := port.Reserve()
 		if err != nil {
-			return nil, fmt.Errorf("pick a free port for %s: %w", role, err)
+			return fmt.Errorf("pick a free port for %s: %w", role, err)
 		}
-		defer listener.Close() // it never served anything.
-		ports[role] = listener.Addr().(*net.TCPAddr).Port
+		cp.ports[role] = reserved
 	}
-	return ports, nil
+	return nil
+}
+
+// releasePorts gives up the ports of the roles.
+func (cp *ControlPlane) releasePorts() {
+	for _, reserved := range cp.ports {
+		reserved.Close()
+	}
 }
 
 // address returns the host:port that a role listens on.
 func (cp *ControlPlane) address(role Role) string {
-	return net.JoinHostPort(loopback, strconv.Itoa(cp.ports[role]))
+	return cp.ports[role].Address()
 }
 
 // arguments returns the command line of a role, without the subcommand.
@@ -122,7 +129,7 @@ func (cp *ControlPlane) apiServerArguments() []string {
 		"--webhook-routes=" + cp.state.routes(),
 		"--bind-address=" + loopback,
 		"--advertise-address=" + loopback,
-		"--secure-port=" + strconv.Itoa(cp.ports[APIServer]),
+		"--secure-port=" + strconv.Itoa(cp.ports[APIServer].Number()),
 		// Endpoints may not be loopback addresses, and nobody would use this one.
 		"--endpoint-reconciler-type=none",
 		"--etcd-servers=https://" + cp.address(Etcd),
@@ -147,7 +154,7 @@ func (cp *ControlPlane) apiServerArguments() []string {
 func (cp *ControlPlane) controllerManagerArguments() []string {
 	return []string{
 		"--bind-address=" + loopback,
-		"--secure-port=" + strconv.Itoa(cp.ports[ControllerManager]),
+		"--secure-port=" + strconv.Itoa(cp.ports[ControllerManager].Number()),
 		"--tls-cert-file=" + cp.state.serverFile(),
 		"--tls-private-key-file=" + cp.state.serverKeyFile(),
 		"--kubeconfig=" + cp.state.roleKubeconfig(ControllerManager),
@@ -157,6 +164,8 @@ func (cp *ControlPlane) controllerManagerArguments() []string {
 		"--cluster-signing-cert-file=" + cp.state.caFile(),
 		"--cluster-signing-key-file=" + cp.state.caKeyFile(),
 		"--leader-elect=false",
+		// On a machine that tests share, KWOK may come to renew the nodes' leases a minute late, and no pod is to be moved for that.
+		"--node-monitor-grace-period=10m",
 		// The default of 20 requests a second makes its start take five seconds longer.
 		"--kube-api-qps=1000",
 		"--kube-api-burst=1000",
@@ -168,7 +177,7 @@ func (cp *ControlPlane) controllerManagerArguments() []string {
 func (cp *ControlPlane) schedulerArguments() []string {
 	return []string{
 		"--bind-address=" + loopback,
-		"--secure-port=" + strconv.Itoa(cp.ports[Scheduler]),
+		"--secure-port=" + strconv.Itoa(cp.ports[Scheduler].Number()),
 		"--tls-cert-file=" + cp.state.serverFile(),
 		"--tls-private-key-file=" + cp.state.serverKeyFile(),
 		"--kubeconfig=" + cp.state.roleKubeconfig(Scheduler),

@@ -2,10 +2,10 @@ package kubelet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/meshwarden/meshwarden/e2e/controlplane"
+	"github.com/meshwarden/meshwarden/e2e/internal/port"
 	"github.com/meshwarden/meshwarden/e2e/process"
 )
 
@@ -40,6 +41,7 @@ type Sandbox struct {
 	program   Program
 	variables map[string]string
 	mounts    []*mount
+	ports     []*port.Reservation
 }
 
 // SandboxOptions say what is not in the pod.
@@ -52,7 +54,7 @@ type SandboxOptions struct {
 	Allocatable corev1.ResourceList
 }
 
-// NewSandbox makes a place for the pod. It fails when the pod asks for what cannot be played.
+// NewSandbox makes a place for the pod. It fails when the pod asks for what cannot be played. The caller ends it with Close.
 func NewSandbox(cp *controlplane.ControlPlane, pod *corev1.Pod, o SandboxOptions) (*Sandbox, error) {
 	container, err := readContainer(pod)
 	if err != nil {
@@ -66,9 +68,6 @@ func NewSandbox(cp *controlplane.ControlPlane, pod *corev1.Pod, o SandboxOptions
 	if s.variables, err = environment(pod, container, o.Allocatable); err != nil {
 		return nil, err
 	}
-	if s.Addresses, err = freeAddresses(container.Ports, o.Program); err != nil {
-		return nil, err
-	}
 	// It starts in another folder than this process.
 	if s.program.Path, err = filepath.Abs(o.Program.Path); err != nil {
 		return nil, fmt.Errorf("find the program: %w", err)
@@ -76,19 +75,29 @@ func NewSandbox(cp *controlplane.ControlPlane, pod *corev1.Pod, o SandboxOptions
 	if err := os.MkdirAll(s.Root, 0o700); err != nil {
 		return nil, fmt.Errorf("make the pod's folder: %w", err)
 	}
-	c, err := client.New(cp.Config(), client.Options{})
+	err = errors.Join(s.addMounts(cp), s.grantAccess(cp, filepath.Join(o.Dir, "kubeconfig")), s.reserve())
 	if err != nil {
+		s.Close()
 		return nil, err
 	}
-	for _, m := range container.VolumeMounts {
+	return s, nil
+}
+
+// addMounts makes the folders of the container's volumes.
+func (s *Sandbox) addMounts(cp *controlplane.ControlPlane) error {
+	c, err := client.New(cp.Config(), client.Options{})
+	if err != nil {
+		return err
+	}
+	for _, m := range s.Container.VolumeMounts {
 		s.mountPaths = append(s.mountPaths, m.MountPath)
-		made, err := newMount(c, pod, volumeOf(pod, m), filepath.Join(s.Root, m.MountPath))
+		made, err := newMount(c, s.pod, volumeOf(s.pod, m), filepath.Join(s.Root, m.MountPath))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		s.mounts = append(s.mounts, made)
 	}
-	return s, s.grantAccess(cp, filepath.Join(o.Dir, "kubeconfig"))
+	return nil
 }
 
 // grantAccess writes a kubeconfig with the token that the pod has in a volume.
@@ -136,8 +145,8 @@ func (s *Sandbox) arguments(others ...string) []string {
 	for _, arg := range s.Container.Args {
 		args = append(args, s.relocated(expansion.Expand(arg, expansion.MappingFuncFor(s.variables))))
 	}
-	for _, port := range slices.Sorted(maps.Keys(s.Addresses)) {
-		args = append(args, s.program.Listen[port]+"="+s.Addresses[port])
+	for _, number := range slices.Sorted(maps.Keys(s.Addresses)) {
+		args = append(args, s.program.Listen[number]+"="+s.Addresses[number])
 	}
 	if s.program.Options != nil {
 		args = append(args, s.program.Options(s.Place)...)
@@ -159,19 +168,26 @@ func (s *Sandbox) environment() []string {
 	return append(env, s.program.Env...)
 }
 
-// freeAddresses returns a loopback address for each port, which nothing listened on a moment ago.
-func freeAddresses(ports []corev1.ContainerPort, program Program) (map[int32]string, error) {
-	addresses := map[int32]string{}
-	for _, port := range ports {
-		if program.Listen[port.ContainerPort] == "" {
-			return nil, fmt.Errorf("it is not known by which option %s listens on another port than %d", filepath.Base(program.Path), port.ContainerPort)
+// reserve reserves a loopback address for each port of the container, for as long as the pod is there.
+func (s *Sandbox) reserve() error {
+	s.Addresses = map[int32]string{}
+	for _, p := range s.Container.Ports {
+		if s.program.Listen[p.ContainerPort] == "" {
+			return fmt.Errorf("it is not known by which option %s listens on another port than %d", filepath.Base(s.program.Path), p.ContainerPort)
 		}
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		reserved, err := port.Reserve()
 		if err != nil {
-			return nil, err
+			return err
 		}
-		defer l.Close() // it only reserved the port
-		addresses[port.ContainerPort] = l.Addr().String()
+		s.ports = append(s.ports, reserved)
+		s.Addresses[p.ContainerPort] = reserved.Address()
 	}
-	return addresses, nil
+	return nil
+}
+
+// Close gives the addresses up, when nothing runs there any more. It can be repeated.
+func (s *Sandbox) Close() {
+	for _, reserved := range s.ports {
+		reserved.Close()
+	}
 }

@@ -24,7 +24,7 @@ const (
 	backoff    = 500 * time.Millisecond
 	backoffMax = 10 * time.Second
 	// reportTimeout bounds the attempts to write a status.
-	reportTimeout = 20 * time.Second
+	reportTimeout = time.Minute
 )
 
 // worker does what a kubelet does for one pod.
@@ -110,10 +110,20 @@ func (w *worker) run(ctx context.Context) {
 		w.repeat(ctx)
 		following.Wait()
 	}
+	w.giveUpPorts()
 	// A pod that has ended stays until it is deleted.
 	<-w.ending
 	if w.terminating() {
 		w.remove()
+	}
+}
+
+// giveUpPorts leaves the ports of a process that has ended to others.
+func (w *worker) giveUpPorts() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.sandbox != nil {
+		w.sandbox.Close()
 	}
 }
 

@@ -77,21 +77,28 @@ func (i *Installation) start(ctx context.Context, o ReplicaOptions) (*Replica, e
 	if r.sandbox, err = kubelet.NewSandbox(i.cp, pod, kubelet.SandboxOptions{Program: program, Dir: dir}); err != nil {
 		return nil, fmt.Errorf("read the Deployment: %w", err)
 	}
-	if r.sandbox.Container.ReadinessProbe == nil {
-		return nil, errors.New("read the Deployment: its container has no readiness probe")
-	}
-	err = wait.PollUntilContextCancel(ctx, probePeriod, true, func(ctx context.Context) (bool, error) {
-		err := r.sandbox.Mount(ctx)
-		return err == nil, client.IgnoreNotFound(err)
-	})
-	if err != nil {
-		return nil, err
-	}
-	if r.Process, err = r.sandbox.Start(i.options.Log, o.Args...); err != nil {
+	if err := r.run(ctx, o.Args); err != nil {
+		r.sandbox.Close()
 		return nil, err
 	}
 	r.attend(o.BeforeSync)
 	return r, nil
+}
+
+// run starts the process once there is what it mounts.
+func (r *Replica) run(ctx context.Context, args []string) error {
+	if r.sandbox.Container.ReadinessProbe == nil {
+		return errors.New("read the Deployment: its container has no readiness probe")
+	}
+	err := wait.PollUntilContextCancel(ctx, probePeriod, true, func(ctx context.Context) (bool, error) {
+		err := r.sandbox.Mount(ctx)
+		return err == nil, client.IgnoreNotFound(err)
+	})
+	if err != nil {
+		return err
+	}
+	r.Process, err = r.sandbox.Start(r.installation.options.Log, args...)
+	return err
 }
 
 // attend does what a kubelet does for a container that runs.
@@ -175,6 +182,7 @@ func (r *Replica) Stop(ctx context.Context) error {
 	r.end()
 	r.background.Wait()
 	r.installation.route(r, false)
+	r.sandbox.Close()
 	return err
 }
 
