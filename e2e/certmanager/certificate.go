@@ -20,7 +20,7 @@ import (
 const (
 	// issuedInterval is how often it is looked whether a Certificate is issued.
 	issuedInterval = 50 * time.Millisecond
-	issuedTimeout  = time.Minute
+	issuedTimeout  = 3 * time.Minute
 )
 
 // Renewal is the JSON patch of a Certificate's status that has cert-manager issue it anew, as `cmctl renew` does. It fails

@@ -22,7 +22,7 @@ import (
 )
 
 // startTimeout bounds how long the controllers may take until they work.
-const startTimeout = time.Minute
+const startTimeout = 3 * time.Minute
 
 // Options say how to run cert-manager.
 type Options struct {

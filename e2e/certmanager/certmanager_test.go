@@ -4,15 +4,18 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/yaml"
 
 	"github.com/meshwarden/meshwarden/e2e/binary"
@@ -22,9 +25,9 @@ import (
 
 const (
 	// patience is how long a test waits for what must come.
-	patience    = time.Minute
+	patience    = 3 * time.Minute
 	interval    = 50 * time.Millisecond
-	stopTimeout = 30 * time.Second
+	stopTimeout = time.Minute
 )
 
 // chain is an Issuer that signs for itself, a CA made by it, an Issuer with this CA, and a certificate of that one.
@@ -70,6 +73,11 @@ webhooks:
     clientConfig: {service: {namespace: default, name: guard}}
     rules: [{apiGroups: [example.com], apiVersions: [v1], resources: [things], operations: [CREATE]}]
 `
+
+func TestMain(m *testing.M) {
+	log.SetLogger(logr.Discard()) // the client's own
+	os.Exit(m.Run())
+}
 
 func TestIssueAndInject(t *testing.T) {
 	c := start(t)

@@ -26,9 +26,9 @@ import (
 const (
 	// pollInterval and pollTimeout are for conditions that come about by themselves.
 	pollInterval = 50 * time.Millisecond
-	pollTimeout  = time.Minute
+	pollTimeout  = 3 * time.Minute
 	// stopTimeout is how long a control plane gets to end cleanly.
-	stopTimeout = 30 * time.Second
+	stopTimeout = time.Minute
 	// requestTimeout is for requests that are meant to fail.
 	requestTimeout = time.Second
 )

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/meshwarden/meshwarden/e2e/module"
@@ -27,7 +28,7 @@ const (
 	fieldManager = "meshwarden-controlplane"
 	// establishInterval is how often it is looked whether a CRD is served.
 	establishInterval = 50 * time.Millisecond
-	establishTimeout  = time.Minute
+	establishTimeout  = 5 * time.Minute
 )
 
 // IstioCRDs returns Istio's CustomResourceDefinitions as YAML documents. They come
@@ -70,7 +71,70 @@ func (cp *ControlPlane) ApplyCRDs(ctx context.Context, documents []byte) error {
 			return err
 		}
 	}
+	return cp.waitServed(ctx, client, crds)
+}
+
+// waitServed waits until the objects of the CRDs can be listed, and their resources are among those that the API server tells
+// of. Both come a moment after it has said that a CRD is established.
+func (cp *ControlPlane) waitServed(ctx context.Context, client dynamic.Interface, crds []*unstructured.Unstructured) error {
+	teller, err := discovery.NewDiscoveryClientForConfig(cp.Config())
+	if err != nil {
+		return fmt.Errorf("ask for the resources of CRDs: %w", err)
+	}
+	var last error
+	err = wait.PollUntilContextTimeout(ctx, establishInterval, establishTimeout, true, func(ctx context.Context) (bool, error) {
+		last = served(ctx, teller, client, crds)
+		return last == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("wait for CRDs to be served: %w: %w", err, last)
+	}
 	return nil
+}
+
+// served fails unless every CRD is served in all versions that it asks for.
+func served(ctx context.Context, teller discovery.DiscoveryInterface, client dynamic.Interface, crds []*unstructured.Unstructured) error {
+	_, lists, err := teller.ServerGroupsAndResources()
+	if err != nil {
+		return fmt.Errorf("ask for the resources: %w", err)
+	}
+	told := map[schema.GroupVersionResource]bool{}
+	for _, l := range lists {
+		version, err := schema.ParseGroupVersion(l.GroupVersion)
+		if err != nil {
+			return fmt.Errorf("read the resources: %w", err)
+		}
+		for _, r := range l.APIResources {
+			told[version.WithResource(r.Name)] = true
+		}
+	}
+	for _, crd := range crds {
+		for _, resource := range resourcesOf(crd) {
+			if !told[resource] {
+				return fmt.Errorf("the API server does not tell of %s yet", resource)
+			}
+			if _, err := client.Resource(resource).List(ctx, metav1.ListOptions{Limit: 1}); err != nil {
+				return fmt.Errorf("list %s: %w", resource, err)
+			}
+		}
+	}
+	return nil
+}
+
+// resourcesOf returns what a CRD asks to be served.
+func resourcesOf(crd *unstructured.Unstructured) []schema.GroupVersionResource {
+	group, _, _ := unstructured.NestedString(crd.Object, "spec", "group")
+	plural, _, _ := unstructured.NestedString(crd.Object, "spec", "names", "plural")
+	versions, _, _ := unstructured.NestedSlice(crd.Object, "spec", "versions")
+	var resources []schema.GroupVersionResource
+	for _, v := range versions {
+		fields, _ := v.(map[string]any)
+		name, _ := fields["name"].(string)
+		if asked, _ := fields["served"].(bool); asked {
+			resources = append(resources, schema.GroupVersionResource{Group: group, Version: name, Resource: plural})
+		}
+	}
+	return resources
 }
 
 func decodeCRDs(documents []byte) ([]*unstructured.Unstructured, error) {

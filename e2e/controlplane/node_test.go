@@ -38,11 +38,14 @@ func TestNodes(t *testing.T) {
 
 func testDeployment(t *testing.T, client *kubernetes.Clientset) {
 	deployments := client.AppsV1().Deployments(metav1.NamespaceDefault)
+	pod := template("deployment", "example.com/app:1")
+	// Otherwise the scheduler may well put both on one node: it has room for thousands.
+	pod.Spec.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{{
+		TopologyKey: corev1.LabelHostname, MaxSkew: 1, WhenUnsatisfiable: corev1.DoNotSchedule, LabelSelector: selector("deployment"),
+	}}
 	_, err := deployments.Create(t.Context(), &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: "deployment"},
-		Spec: appsv1.DeploymentSpec{
-			Replicas: ptr.To[int32](2), Selector: selector("deployment"), Template: template("deployment", "example.com/app:1"),
-		},
+		Spec:       appsv1.DeploymentSpec{Replicas: ptr.To[int32](2), Selector: selector("deployment"), Template: pod},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)

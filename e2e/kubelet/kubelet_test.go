@@ -10,12 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/meshwarden/meshwarden/e2e/binary"
 	"github.com/meshwarden/meshwarden/e2e/controlplane"
@@ -23,7 +25,7 @@ import (
 )
 
 // patience is how long a test waits for what must come. It says nothing about how fast it should.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // serving has the test's own program serve HTTP, in a pod.
 const serving = "MESHWARDEN_TEST_SERVE"
@@ -33,6 +35,7 @@ func TestMain(m *testing.M) {
 		serve()
 		return
 	}
+	log.SetLogger(logr.Discard()) // the clients' own
 	os.Exit(m.Run())
 }
 

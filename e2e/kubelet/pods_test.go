@@ -35,11 +35,14 @@ func server(name string) *corev1.Pod {
 			ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromString("http")}},
 		}
 	}
+	// Without it, a process that takes its time to listen would be taken for one that is not alive.
+	startup := probe("/live")
+	startup.FailureThreshold = int32(patience.Seconds())
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, Labels: map[string]string{"app": name}},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{
 			Name: "main", Image: "example.com/server:1", Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}},
-			ReadinessProbe: probe("/ready"), LivenessProbe: probe("/live"),
+			StartupProbe: startup, ReadinessProbe: probe("/ready"), LivenessProbe: probe("/live"),
 		}}},
 	}
 }

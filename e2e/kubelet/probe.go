@@ -13,6 +13,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
+// slower is how many times as long as it says a probe waits for an answer. The second that most of them allow is nothing on a
+// machine that tests share, which may stand still for as long; that says nothing about the program.
+const slower = 20
+
 // checkProbe fails when the probe is one that cannot be played. Nil is none.
 func checkProbe(probe *corev1.Probe, ports []corev1.ContainerPort) error {
 	var port intstr.IntOrString
@@ -44,7 +48,7 @@ func portNumber(ref intstr.IntOrString, ports []corev1.ContainerPort) (int32, bo
 
 // Ask probes the container, and returns what its answer says is wrong. The probe must be one of its own.
 func (s *Sandbox) Ask(ctx context.Context, probe *corev1.Probe) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(max(probe.TimeoutSeconds, 1))*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, slower*time.Duration(max(probe.TimeoutSeconds, 1))*time.Second)
 	defer cancel()
 	if probe.TCPSocket != nil {
 		number, _ := portNumber(probe.TCPSocket.Port, s.Container.Ports)

@@ -22,7 +22,7 @@ import (
 )
 
 // stopTimeout bounds how long the processes may take to stop.
-const stopTimeout = 20 * time.Second
+const stopTimeout = time.Minute
 
 // programs are paths. Without the mesh, the first two are enough.
 type programs struct {

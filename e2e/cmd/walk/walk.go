@@ -71,7 +71,7 @@ func (w *walker) onboard(ctx context.Context) error {
 	w.answer("namespace/" + application + " created")
 	w.answer("label:         istio-injection=" + label)
 	policy := &networkingv1.NetworkPolicy{}
-	err := wait.PollUntilContextTimeout(ctx, 5*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(ctx, 5*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
 		err := w.client.Get(ctx, client.ObjectKey{Namespace: application, Name: "allow-istio-communication"}, policy)
 		return err == nil, client.IgnoreNotFound(err)
 	})
