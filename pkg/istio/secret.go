@@ -1,6 +1,7 @@
 package istio
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/tls"
@@ -9,6 +10,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -157,11 +159,31 @@ func (p pair) read() policy.Material {
 		return policy.Material{Fault: fmt.Sprintf("%s: %s", p.certName, fault)}
 	}
 	m := policy.Material{NotBefore: leaf.NotBefore.UTC(), NotAfter: leaf.NotAfter.UTC(), Names: leaf.DNSNames}
-	if len(m.Names) == 0 && leaf.Subject.CommonName != "" {
-		// Envoy falls back on it as well when it chooses a certificate.
-		m.Names = []string{leaf.Subject.CommonName}
+	if len(m.Names) == 0 {
+		// RFC 9525 and with it browsers and Go leave it alone, although Envoy falls back on it when it chooses a certificate.
+		m.CommonName = leaf.Subject.CommonName
 	}
+	m.Issuer, m.IssuerNotAfter = issuerOf(leaf, parsed.Certificate[1:])
 	return m
+}
+
+// issuerOf returns the name and the end of the certificate of the chain that signed the leaf: of several the one that lasts
+// longest. Only this one is needed by all clients. Above it, and where it is signed by itself, clients may have another
+// certificate of the same key among those that they trust: nothing is returned.
+func issuerOf(leaf *x509.Certificate, chain [][]byte) (name string, notAfter time.Time) {
+	for _, der := range chain {
+		c, err := x509.ParseCertificate(der)
+		if err != nil || !bytes.Equal(c.RawSubject, leaf.RawIssuer) || leaf.CheckSignatureFrom(c) != nil {
+			continue
+		}
+		if bytes.Equal(c.RawSubject, c.RawIssuer) {
+			return "", time.Time{}
+		}
+		if c.NotAfter.After(notAfter) {
+			name, notAfter = strconv.Quote(c.Subject.String()), c.NotAfter.UTC()
+		}
+	}
+	return name, notAfter
 }
 
 // unfit says why Envoy refuses a certificate of such a key, or nothing: its TLS context (source/common/tls/context_impl.cc) takes

@@ -100,7 +100,7 @@ func TestTranslateSecret(t *testing.T) {
 		{
 			"the common name of one without names",
 			map[string]string{"tls.crt": nameless, "tls.key": namelessKey},
-			policy.Material{NotBefore: newYear(2020), NotAfter: newYear(2030), Names: []string{"common"}},
+			policy.Material{NotBefore: newYear(2020), NotAfter: newYear(2030), CommonName: "common"},
 			noCA,
 		},
 		{"nothing", nil, none, noCA},

@@ -30,8 +30,13 @@ type Material struct {
 	Fault string
 	// NotBefore and NotAfter are when it is valid, for certificates of which one is enough the widest span.
 	NotBefore, NotAfter time.Time
-	// Names are the DNS names of a certificate.
-	Names []string
+	// Names are the DNS names of a certificate, and CommonName is that of one without any.
+	Names      []string
+	CommonName string
+	// Issuer names the intermediate certificate beside it that signed it, and IssuerNotAfter is when that expires: of several the
+	// last moment. Both are empty where none is beside it, or one that is signed by itself: such a root clients have themselves.
+	Issuer         string
+	IssuerNotAfter time.Time
 }
 
 // Ref names the Secret.
@@ -117,7 +122,7 @@ func Moments(o Resource) []time.Time {
 	switch o := o.(type) {
 	case *Secret:
 		return []time.Time{
-			o.Pair.NotBefore, due(o.Pair.NotBefore, o.Pair.NotAfter), o.Pair.NotAfter,
+			o.Pair.NotBefore, due(o.Pair.NotBefore, o.Pair.NotAfter), o.Pair.NotAfter, o.Pair.IssuerNotAfter,
 			o.CA.NotBefore, due(o.CA.NotBefore, o.CA.NotAfter), o.CA.NotAfter,
 		}
 	case *Certificate:

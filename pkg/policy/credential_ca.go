@@ -10,7 +10,8 @@ const caSuffix = "-cacert"
 
 // ca reports what is wrong with the CA that the server checks clients' certificates against: that of its first credential, or
 // the one that caCertCredentialName names. Istio's GetCaCert looks for a Secret with the suffix -cacert, which counts as soon as
-// it is there, and then for the one without it.
+// it is there, and then for the one without it; but it is only asked about names with the suffix (SecretGen.generate in
+// pilot/pkg/xds/sds.go), which istiod appends to the first credential's name and not to the other one.
 func (i *inspection) ca(s *Server) {
 	asked, explicit := s.Credentials[0], s.CA.Field != ""
 	if explicit {
@@ -21,7 +22,10 @@ func (i *inspection) ca(s *Server) {
 	case name == "", asked.Namespace != "" && asked.Namespace != i.at.namespace:
 		return
 	case explicit && name == asked.Name:
-		return // Istio takes the key pair of such a Secret; whatever was meant by it, a CA in it is no matter
+		i.report(asked, withoutCA, fmt.Sprintf("mode %s needs a CA to check clients against, but under the name %q Istio gives proxies a key "+
+			"pair: a CA has a name that ends in %s, and %q finds that of Secret %s, too",
+			s.TLS, asked.Name, caSuffix, asked.Name+caSuffix, asked.Name))
+		return
 	}
 	alone, shared := Key{i.at.namespace, name + caSuffix}, Key{i.at.namespace, name}
 	asked.Name = alone.Name

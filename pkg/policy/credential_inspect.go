@@ -32,6 +32,7 @@ const (
 	broken     cause = "broken"
 	failing    cause = "failing"
 	expired    cause = "expired"
+	severed    cause = "severed"
 	expiring   cause = "expiring"
 	notYet     cause = "not yet valid"
 	unfinished cause = "unfinished"
@@ -71,18 +72,21 @@ func (i *inspection) findings() []Finding {
 
 // offer is what certificates are for.
 type offer struct {
-	names   []string
-	from    []Ref
-	unknown bool
+	names, commonNames []string
+	from               []Ref
+	unknown            bool
 }
 
-// add takes in the names of one certificate; nil stands for one whose names are not known.
-func (o *offer) add(names []string, from Ref, known bool) {
+// add takes in the names of one certificate, unless they are not known.
+func (o *offer) add(names Material, from Ref, known bool) {
 	if !known {
 		o.unknown = true
 		return
 	}
-	o.names, o.from = append(o.names, names...), append(o.from, from)
+	o.names, o.from = append(o.names, names.Names...), append(o.from, from)
+	if names.CommonName != "" {
+		o.commonNames = append(o.commonNames, names.CommonName)
+	}
 }
 
 func (o *offer) known() bool {
@@ -94,43 +98,47 @@ func (o *offer) text() string {
 	for _, r := range o.from {
 		from = append(from, r.String())
 	}
+	text := fmt.Sprintf("%s is for %s", strings.Join(from, " and "), listed(o.names))
 	if len(o.names) == 0 {
-		return strings.Join(from, " and ") + " has no DNS name"
+		text = strings.Join(from, " and ") + " has no DNS name"
 	}
-	return fmt.Sprintf("%s is for %s", strings.Join(from, " and "), listed(o.names))
+	if len(o.commonNames) > 0 {
+		text += fmt.Sprintf(" (browsers do not look at the common name %s)", listed(o.commonNames))
+	}
+	return text
 }
 
-// pair reports what is wrong with one certificate, and returns the names that it is for and who says so; known is false where
-// nobody does.
-func (i *inspection) pair(asked Credential) (names []string, from Ref, known bool) {
+// pair reports what is wrong with one certificate, and returns what has the names that it is for and who says so; known is false
+// where nobody does.
+func (i *inspection) pair(asked Credential) (names Material, from Ref, known bool) {
 	if asked.Name == "" {
-		return nil, from, false
+		return names, from, false
 	}
 	if asked.Namespace != "" && asked.Namespace != i.at.namespace {
 		i.report(asked, misplaced, fmt.Sprintf("Secret %s/%s is asked for, but Istio gives proxies Secrets of their own namespace only: "+
 			"this one would have to be in namespace %s, %s", asked.Namespace, asked.Name, i.at.namespace, i.at.because()))
-		return nil, from, false
+		return names, from, false
 	}
 	key := Key{Namespace: i.at.namespace, Name: asked.Name}
 	if c := i.writer(key); c != nil {
 		if why, text := c.trouble(i.mesh.Now()); why != inOrder {
 			i.report(asked, why, text, c.Ref())
 		}
-		return c.Names, c.Ref(), !c.NamesUnknown
+		return Material{Names: c.Names}, c.Ref(), !c.NamesUnknown
 	}
 	secret, ok := i.mesh.Secret(key)
 	switch {
 	case !ok:
 		i.missing(asked)
-		return nil, from, false
+		return names, from, false
 	case secret.Sealed:
-		return nil, from, false
+		return names, from, false
 	}
 	why, text := secret.Pair.trouble(i.mesh.Now())
 	if why != inOrder {
 		i.report(asked, why, fmt.Sprintf("Secret %s %s", key, text), secret.Ref())
 	}
-	return secret.Pair.Names, secret.Ref(), secret.Pair.Fault == ""
+	return secret.Pair, secret.Ref(), secret.Pair.Fault == ""
 }
 
 // writer is the Certificate that writes the Secret: of several the one that is ready, or else the first one.
@@ -178,7 +186,7 @@ func (i *inspection) elsewhere(name string) (others []Ref, hint string, copied b
 		}
 	}
 	for s := range i.mesh.SecretsNamed(name) {
-		if s.Namespace != i.at.namespace && i.meant(s.Namespace, s.Pair.Names) {
+		if s.Namespace != i.at.namespace && i.meant(s.Namespace, s.Pair.subjects()) {
 			others = append(others, s.Ref())
 			hint = cmp.Or(hint, fmt.Sprintf("Secret %s is in namespace %s", name, s.Namespace))
 		}
@@ -230,10 +238,20 @@ func (x Material) trouble(now time.Time) (cause, string) {
 		return expired, "holds a certificate that expired on " + date(x.NotAfter)
 	case !now.IsZero() && now.Before(x.NotBefore):
 		return notYet, "holds a certificate that is not valid before " + date(x.NotBefore)
+	case reached(now, x.IssuerNotAfter):
+		return severed, fmt.Sprintf("holds a certificate whose issuer, the intermediate certificate %s beside it, expired on %s", x.Issuer, date(x.IssuerNotAfter))
 	case reached(now, due(x.NotBefore, x.NotAfter)):
 		return expiring, fmt.Sprintf("holds a certificate that expires on %s, and no Certificate is known that renews it", date(x.NotAfter))
 	}
 	return inOrder, ""
+}
+
+// subjects returns all names by which somebody may know the certificate.
+func (x Material) subjects() []string {
+	if x.CommonName == "" {
+		return x.Names
+	}
+	return append(slices.Clone(x.Names), x.CommonName)
 }
 
 // date writes a moment for people.

@@ -60,6 +60,8 @@ func TestCredentialOverTime(t *testing.T) {
 		c.Key, c.SecretName, c.Names = key(), "tls", []string{"a.example.com"}
 		return &c
 	}
+	issued := secret(0, 365)
+	issued.Pair.Issuer, issued.Pair.IssuerNotAfter = `"CN=issuing"`, day(200)
 	ca := secret(0, 3650)
 	ca.CA = policy.Material{NotBefore: day(0), NotAfter: day(100)}
 	tests := []struct {
@@ -77,6 +79,10 @@ func TestCredentialOverTime(t *testing.T) {
 		{
 			"six days: the last one", policy.TLSSimple, secret(0, 6), "not valid before",
 			map[int]string{0: "", 5: "expires on", 6: "expired on"},
+		},
+		{
+			"a year, and an intermediate certificate that ends before it", policy.TLSSimple, issued, "not valid before",
+			map[int]string{0: "", 200: `"CN=issuing" beside it, expired on 2030-07-20`, 365: "expired on 2031-01-01"},
 		},
 		{
 			"a CA", policy.TLSMutual, ca, "not valid before",

@@ -159,6 +159,10 @@ func NewExclusions(own string, configured ...string) Exclusions {
 	return Exclusions{names: names}
 }
 
+// DefaultExclusions returns the namespaces that Meshwarden leaves alone, besides Kubernetes' own and its own, unless it is
+// configured otherwise.
+func DefaultExclusions() []string { return []string{"istio-system", "istio-operator", "cert-manager"} }
+
 // Has reports whether the namespace of that name is to be left alone.
 func (e Exclusions) Has(name string) bool {
 	switch name {
