@@ -10,6 +10,7 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apiadmission "k8s.io/apiserver/pkg/admission"
 	plugincel "k8s.io/apiserver/pkg/admission/plugin/cel"
 	"k8s.io/apiserver/pkg/admission/plugin/policy/validating"
 	"k8s.io/apiserver/pkg/admission/plugin/webhook/matchconditions"
@@ -27,10 +28,16 @@ type compiled struct {
 	validator validating.Validator
 }
 
-// newPolicy compiles the policy of a manifest.
+// newPolicy compiles the policy of a static check.
 func newPolicy(t *testing.T, file string) compiled {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(staticChecks, file))
+	return compile(t, filepath.Join(staticChecks, file))
+}
+
+// compile compiles the policy of a manifest.
+func compile(t *testing.T, file string) compiled {
+	t.Helper()
+	text, err := os.ReadFile(file)
 	noError(t, err)
 	document, _, _ := strings.Cut(string(text), "\n---\n")
 	p := &admissionregistrationv1.ValidatingAdmissionPolicy{}
@@ -52,30 +59,37 @@ func newPolicy(t *testing.T, file string) compiled {
 	validations, messages := make([]plugincel.ExpressionAccessor, len(p.Spec.Validations)), make([]plugincel.ExpressionAccessor, len(p.Spec.Validations))
 	for i, v := range p.Spec.Validations {
 		validations[i] = &validating.ValidationCondition{Expression: v.Expression, Message: v.Message, Reason: v.Reason}
-		messages[i] = &validating.MessageExpressionCondition{MessageExpression: v.MessageExpression}
+		if v.MessageExpression != "" {
+			messages[i] = &validating.MessageExpressionCondition{MessageExpression: v.MessageExpression}
+		}
 	}
-	compile := func(expressions []plugincel.ExpressionAccessor) plugincel.ConditionEvaluator {
+	condition := func(expressions []plugincel.ExpressionAccessor) plugincel.ConditionEvaluator {
 		evaluator := compiler.CompileCondition(expressions, options, environment.NewExpressions)
 		if faults := evaluator.CompilationErrors(); len(faults) > 0 {
 			t.Fatalf("%s: %v", file, faults)
 		}
 		return evaluator
 	}
-	matcher := matchconditions.NewMatcher(compile(conditions), p.Spec.FailurePolicy, "policy", "validate", p.Name)
-	return compiled{p, validating.NewValidator(compile(validations), matcher, compile(nil), compile(messages), p.Spec.FailurePolicy, nil)}
+	matcher := matchconditions.NewMatcher(condition(conditions), p.Spec.FailurePolicy, "policy", "validate", p.Name)
+	return compiled{p, validating.NewValidator(condition(validations), matcher, condition(nil), condition(messages), p.Spec.FailurePolicy, nil)}
 }
 
 // objections are the messages of the policy about a request. What it cannot evaluate is an error of the test.
 func (c compiled) objections(t *testing.T, r write) []string {
 	t.Helper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: r.after.GetNamespace()}}
-	attributes := r.attributes()
+	return c.judge(t, r.attributes(), namespace, r.after.Object["spec"])
+}
+
+// judge returns the messages of the policy about a request. what is said of a request that it cannot evaluate.
+func (c compiled) judge(t *testing.T, attributes *apiadmission.VersionedAttributes, namespace *corev1.Namespace, what any) []string {
+	t.Helper()
 	result := c.validator.Validate(t.Context(), attributes.GetResource(), attributes, nil, namespace, celconfig.RuntimeCELCostBudget, nil)
 	var said []string
 	for _, d := range result.Decisions {
 		switch d.Evaluation {
 		case validating.EvalError:
-			t.Errorf("%s cannot judge %.1000s: %.1000s", c.policy.Name, fmt.Sprint(r.after.Object["spec"]), d.Message)
+			t.Errorf("%s cannot judge %.1000s: %.1000s", c.policy.Name, fmt.Sprint(what), d.Message)
 		case validating.EvalDeny:
 			said = append(said, d.Message)
 		}

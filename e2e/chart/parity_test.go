@@ -13,12 +13,13 @@ const everything = `
 readSecrets: true
 staticChecks: {enabled: true, forbidWildcards: true}
 istio: {revisions: true}
+clientCA: {configMap: meshwarden-client-ca}
 monitoring: {serviceMonitor: true, rules: true, dashboard: true}`
 
 // TestParity holds what the chart installs to what the manifests install, field by field.
 func TestParity(t *testing.T) {
 	components := []string{
-		"components/read-secrets", "components/istio-revisions", "components/static-checks", "components/static-checks/wildcards",
+		"components/read-secrets", "components/client-ca", "components/istio-revisions", "components/static-checks", "components/static-checks/wildcards",
 	}
 	// kustomize puts an empty line before an indented one of a folded text. CEL does not mind.
 	emptyLines := regexp.MustCompile(`\n+`)

@@ -18,7 +18,7 @@ func TestLint(t *testing.T) {
 	for _, tc := range []struct{ reason, values string }{
 		{"the default", ""},
 		{"everything", `{
-			image: {tag: v0.2.0, pullPolicy: Always}, imagePullSecrets: [{name: registry}], certificate: {mode: self-managed}, enforcement: warn,
+			image: {tag: v0.2.0, pullPolicy: Always}, imagePullSecrets: [{name: registry}], certificate: {mode: self-managed}, clientCA: {configMap: ca, names: [a]}, enforcement: warn,
 			ruleActions: {MW207: warn}, overridable: [], backfill: all, excludeNamespaces: [], istio: {namespace: mesh, revisions: true}, readSecrets: true,
 			staticChecks: {enabled: true, forbidWildcards: true}, extraArgs: [--log-level=debug], podLabels: {a: b}, podAnnotations: {a: b}, nodeSelector: {a: b}, tolerations: [{key: a}],
 			affinity: {nodeAffinity: {}}, priorityClass: {create: false, name: platform}, monitoring: {serviceMonitor: true, rules: true, dashboard: true, labels: {a: b}}}`},
@@ -62,6 +62,8 @@ func TestSchema(t *testing.T) {
 		{"a pull secret by its name only", "imagePullSecrets: [registry]", "/imagePullSecrets/0"},
 		{"an unknown way to the certificate", "certificate: {mode: vault}", "/certificate/mode"},
 		{"an issuer without a name", "certificate: {issuerRef: {kind: ClusterIssuer}}", "/certificate/issuerRef"},
+		{"names of clients that nothing vouches for", "clientCA: {names: [kube-apiserver]}", "/clientCA/configMap"},
+		{"two names in one", "clientCA: {configMap: ca, names: ['a,b']}", "/clientCA/names/0"},
 		{"an unknown action", "enforcement: dryrun", "/enforcement"},
 		{"an unknown action of a rule", "ruleActions: {MW207: ignore}", "/ruleActions/MW207"},
 		{"a rule by its name", "ruleActions: {hosts-orphaned: warn}", "/ruleActions"},

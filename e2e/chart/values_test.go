@@ -39,6 +39,8 @@ func TestValues(t *testing.T) {
 			map[string]any{"resources": map[string]any{"requests": map[string]any{"cpu": "50m", "memory": "96Mi"}, "limits": map[string]any{"memory": "1Gi"}}},
 		},
 		{"no option is set by default", "", deployment, append(pod, "containers"), args()},
+		{"no webhook that fails closed", "validation: false", "ValidatingWebhookConfiguration /meshwarden", nil, nil},
+		{"the one that never blocks stays", "validation: false", "MutatingWebhookConfiguration /meshwarden", []string{"metadata"}, map[string]any{"name": "meshwarden"}},
 		{"enforcement", "enforcement: warn", deployment, append(pod, "containers"), args("--enforcement=warn")},
 		{"actions of rules, in their order", "ruleActions: {MW207: warn, MW101: audit}", deployment, append(pod, "containers"), args("--rule-action=MW101=audit", "--rule-action=MW207=warn")},
 		{"rules that may be overridden", "overridable: [MW207, MW204]", deployment, append(pod, "containers"), args("--overridable=MW207,MW204")},
@@ -48,6 +50,14 @@ func TestValues(t *testing.T) {
 		{"no namespace is excluded", "excludeNamespaces: []", deployment, append(pod, "containers"), args("--exclude-namespaces=")},
 		{"Istio elsewhere", "istio: {namespace: mesh}", deployment, append(pod, "containers"), args("--istio-namespace=mesh")},
 		{"a right in Istio's namespace", "istio: {namespace: mesh, revisions: true}", "Role mesh/meshwarden", []string{"metadata"}, map[string]any{"name": "meshwarden"}},
+		{
+			"the CA of those who may connect", "clientCA: {configMap: webhook-clients, names: [kube-apiserver, admission.example.com]}", deployment, append(pod, "containers"),
+			args("--client-ca-file=/etc/meshwarden/client-ca/ca.crt", "--client-names=kube-apiserver,admission.example.com"),
+		},
+		{
+			"a ConfigMap of another name", "clientCA: {configMap: webhook-clients}", deployment, append(pod, "volumes"),
+			map[string]any{"name": "client-ca", "configMap": map[string]any{"name": "webhook-clients"}},
+		},
 		{"further options", "extraArgs: [--log-level=debug]", deployment, append(pod, "containers"), args("--log-level=debug")},
 		{
 			"a platform's own issuer", "certificate: {issuerRef: {kind: ClusterIssuer, name: platform}}", "Certificate meshwarden/meshwarden-certificate",

@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"cmp"
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
@@ -54,6 +55,20 @@ kind: NetworkPolicy
 metadata: {namespace: guarded, name: default-deny}
 spec: {podSelector: {}}
 ---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {namespace: guarded, name: allow-istio-communication}
+spec: {podSelector: {}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {namespace: unlabelled, name: allow-istio-communication, labels: {app.kubernetes.io/managed-by: meshwarden}}
+spec: {podSelector: {}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: cert-manager}
+---
 apiVersion: coordination.k8s.io/v1
 kind: Lease
 metadata: {namespace: meshwarden, name: other}
@@ -89,9 +104,6 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-
 subjects: [{kind: ServiceAccount, namespace: meshwarden, name: meshwarden}]`
 	more := client.RawPatch(types.JSONPatchType, []byte(`[{"op":"add","path":"/rules/-","value":{"apiGroups":["*"],"resources":["*"],"verbs":["*"]}}]`))
 	labels := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`))
-	policy := func(name string) string {
-		return "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {namespace: guarded, name: " + name + "}\nspec: {podSelector: {}}"
-	}
 	return []limit{
 		{"a Gateway", create(gateway("guarded", "gw", "a.example.com")), `cannot create resource "gateways"`},
 		{"a VirtualService", create(virtualService("guarded", "v", "a.example.com", "gw")), `cannot create resource "virtualservices"`},
@@ -107,14 +119,6 @@ subjects: [{kind: ServiceAccount, namespace: meshwarden, name: meshwarden}]`
 		{"more rights in its role", patch("rbac.authorization.k8s.io/v1", "ClusterRole", "", "meshwarden", more), `cannot patch resource "clusterroles"`},
 		{"a Secret of another name", create("apiVersion: v1\nkind: Secret\nmetadata: {namespace: meshwarden, name: s}"), `cannot create resource "secrets"`},
 
-		{"the policy, applied", apply(policy("allow-istio-communication")), ""},
-		{"the policy, removed", remove("networking.k8s.io/v1", "NetworkPolicy", "guarded", "allow-istio-communication"), ""},
-		{"a policy of another name, applied", apply(policy("allow-all")), `cannot patch resource "networkpolicies"`},
-		{"a policy, created: RBAC does not know its name then", create(policy("allow-istio-communication")), `cannot create resource "networkpolicies"`},
-		{"a team's policy, changed", patch("networking.k8s.io/v1", "NetworkPolicy", "guarded", "default-deny", labels), `cannot patch resource "networkpolicies"`},
-		{"a team's policy, removed", remove("networking.k8s.io/v1", "NetworkPolicy", "guarded", "default-deny"), `cannot delete resource "networkpolicies"`},
-		{"all policies of a namespace, removed", removeAll("networking.k8s.io/v1", "NetworkPolicy", "guarded"), `cannot deletecollection resource "networkpolicies"`},
-
 		{"the Lease of somebody else", patch("coordination.k8s.io/v1", "Lease", "meshwarden", "other", labels), `cannot patch resource "leases"`},
 		{"the Lease of somebody else, read", get("coordination.k8s.io/v1", "Lease", "meshwarden", "other"), `cannot get resource "leases"`},
 		{"a Lease of another namespace", create("apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata: {namespace: kube-system, name: l}"), `cannot create resource "leases"`},
@@ -123,7 +127,60 @@ subjects: [{kind: ServiceAccount, namespace: meshwarden, name: meshwarden}]`
 		{"another webhook", create("apiVersion: admissionregistration.k8s.io/v1\nkind: MutatingWebhookConfiguration\nmetadata: {name: mine}"), `cannot create resource "mutatingwebhookconfigurations"`},
 		{"somebody's webhook", patch("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "", "other", labels), `cannot patch resource "validatingwebhookconfigurations"`},
 		{"its own webhook, removed", remove("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "", "meshwarden"), `cannot delete resource "validatingwebhookconfigurations"`},
-		{"the guard", remove("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding", "", "meshwarden-namespace-guard"), `cannot delete resource "validatingadmissionpolicybindings"`},
+		{"a guard", remove("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding", "", "meshwarden-namespace-guard"), `cannot delete resource "validatingadmissionpolicybindings"`},
+	}
+}
+
+// patchNetworkPolicy changes the one that RBAC lets Meshwarden change.
+func patchNetworkPolicy(namespace, text string) func(context.Context, client.Client) error {
+	return patch("networking.k8s.io/v1", "NetworkPolicy", namespace, "allow-istio-communication", client.RawPatch(types.MergePatchType, []byte(text)))
+}
+
+// networkPolicyLimits are those of RBAC by name, and of the ValidatingAdmissionPolicy by content. Meshwarden itself has nothing to
+// do with namespace cert-manager, which it leaves alone by option.
+func networkPolicyLimits() []limit {
+	const anything = "podSelector: {}"
+	const all = "podSelector: {}, ingress: [{}], egress: [{}], policyTypes: [Egress, Ingress]"
+	policy := func(namespace, name, labels, spec string) string {
+		return "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n" +
+			"metadata: {namespace: " + namespace + ", name: " + name + ", labels: {" + labels + "}}\nspec: {" + spec + "}"
+	}
+	own := func(namespace, spec string) string {
+		return policy(namespace, "allow-istio-communication", "app.kubernetes.io/managed-by: meshwarden", spec)
+	}
+	removal := func(namespace, name string) func(context.Context, client.Client) error {
+		return remove("networking.k8s.io/v1", "NetworkPolicy", namespace, name)
+	}
+	const others, content, label = "somebody else's NetworkPolicy", "may only write the default NetworkPolicy", "may only add its own label"
+	const metadata, excluded = "may not write annotations, finalizers or owners", "of Kubernetes' namespaces nor of its own"
+	return []limit{
+		{"another policy where there is none", apply(own("cert-manager", anything)), content},
+		{"the policy without its label", apply(policy("cert-manager", "allow-istio-communication", "", all)), label},
+		{"the policy with another label", apply(policy("cert-manager", "allow-istio-communication", "app.kubernetes.io/managed-by: meshwarden, a: b", all)), label},
+		{"the policy", apply(own("cert-manager", all)), ""},
+		{"the policy once more", apply(own("cert-manager", all)), ""},
+		{"traffic shut off", patchNetworkPolicy("cert-manager", `{"spec":{"ingress":null}}`), content},
+		{"traffic of some pods", patchNetworkPolicy("cert-manager", `{"spec":{"podSelector":{"matchLabels":{"a":"b"}}}}`), content},
+		{"its label away", patchNetworkPolicy("cert-manager", `{"metadata":{"labels":null}}`), label},
+		{"what keeps it from being deleted", patchNetworkPolicy("cert-manager", `{"metadata":{"finalizers":["example.com/hold"]}}`), metadata},
+		{"an annotation", patchNetworkPolicy("cert-manager", `{"metadata":{"annotations":{"a":"b"}}}`), metadata},
+		{"the policy, removed", removal("cert-manager", "allow-istio-communication"), ""},
+
+		{"the policy for Kubernetes", apply(own("kube-system", all)), excluded},
+		{"the policy for itself", apply(own("meshwarden", all)), excluded},
+		{"the policy where the owner has opted out", apply(own("edge", all)), "to a namespace that declines it"},
+		{"the policy where it was declined", apply(own("older-with-policy", all)), "to a namespace that declines it"},
+		{"the policy outside of the mesh", patchNetworkPolicy("unlabelled", `{"spec":{`+
+			`"podSelector":{},"ingress":[{}],"egress":[{}],"policyTypes":["Egress","Ingress"]}}`), "to a namespace that stays out of the mesh"},
+		{"what somebody makes theirs, removed", removal("unlabelled", "allow-istio-communication"), "that is as Meshwarden made it"},
+		{"a team's policy of that name, changed", patchNetworkPolicy("guarded", `{"metadata":{"labels":{"app.kubernetes.io/managed-by":"meshwarden"}}}`), others},
+		{"a team's policy of that name, removed", removal("guarded", "allow-istio-communication"), others},
+
+		{"a policy of another name, applied", apply(policy("guarded", "allow-all", "", all)), `cannot patch resource "networkpolicies"`},
+		{"a policy, created: RBAC does not know its name then", create(own("cert-manager", all)), `cannot create resource "networkpolicies"`},
+		{"a team's policy, changed", patch("networking.k8s.io/v1", "NetworkPolicy", "guarded", "default-deny", client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`))), `cannot patch resource "networkpolicies"`},
+		{"a team's policy, removed", removal("guarded", "default-deny"), `cannot delete resource "networkpolicies"`},
+		{"all policies of a namespace, removed", removeAll("networking.k8s.io/v1", "NetworkPolicy", "guarded"), `cannot deletecollection resource "networkpolicies"`},
 	}
 }
 
@@ -160,19 +217,29 @@ func namespaceLimits() []limit {
 	}
 }
 
-// certificateLimits are what the overlays differ in. The self-managed one allows it all. RBAC cannot narrow the patch of a
-// webhook configuration to its caBundle, and admission policies are not asked about those: whoever has this token can have the
-// API server ask Meshwarden about every object, and so read it. With cert-manager the token is of no such use.
+// certificateLimits are what the overlays differ in. The self-managed one allows what is asked for, and of its webhook
+// configurations no more than the caBundle: the ValidatingAdmissionPolicy is what narrows that. cert-manager's allows nothing.
 func certificateLimits(refusal string) []limit {
-	trust := client.RawPatch(types.JSONPatchType, []byte(`[{"op":"test","path":"/metadata/name","value":"meshwarden"}]`))
-	configuration := func(kind string) limit {
-		return limit{"whom the API server trusts", patch("admissionregistration.k8s.io/v1", kind, "", "meshwarden", trust), refusal}
-	}
-	return []limit{
+	limits := []limit{
 		{"its certificate", watch("SecretList", "meshwarden", "meshwarden-certificate"), refusal},
 		{"a new certificate", apply("apiVersion: v1\nkind: Secret\nmetadata: {namespace: meshwarden, name: meshwarden-certificate}\ntype: kubernetes.io/tls"), refusal},
-		configuration("ValidatingWebhookConfiguration"), configuration("MutatingWebhookConfiguration"),
 	}
+	for _, kind := range []string{"ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"} {
+		change := func(operation string) func(context.Context, client.Client) error {
+			return patch("admissionregistration.k8s.io/v1", kind, "", "meshwarden", client.RawPatch(types.JSONPatchType, []byte("["+operation+"]")))
+		}
+		bundles, metadata := cmp.Or(refusal, "may only change the caBundles"), cmp.Or(refusal, "may not change the metadata")
+		limits = append(limits,
+			limit{"whom the API server trusts, as it is", change(`{"op":"test","path":"/metadata/name","value":"meshwarden"}`), refusal},
+			limit{"whom the API server trusts", change(`{"op":"remove","path":"/webhooks/0/clientConfig/caBundle"}`), refusal},
+			limit{"whom the API server asks", change(`{"op":"replace","path":"/webhooks/0/clientConfig","value":{"url":"https://example.com/"}}`), bundles},
+			limit{"what the API server asks about", change(`{"op":"replace","path":"/webhooks/0/rules/0/resources","value":["secrets"]}`), bundles},
+			limit{"how long the API server waits", change(`{"op":"replace","path":"/webhooks/0/timeoutSeconds","value":30}`), bundles},
+			limit{"no question any more", change(`{"op":"remove","path":"/webhooks"}`), bundles},
+			limit{"who else writes it", change(`{"op":"add","path":"/metadata/annotations","value":{"cert-manager.io/inject-ca-from":"a/b"}}`), metadata},
+		)
+	}
+	return limits
 }
 
 func named(apiVersion, kind, namespace, name string) *unstructured.Unstructured {

@@ -2,7 +2,9 @@ package suite
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -103,11 +105,15 @@ type limit struct {
 func testLimits(t *testing.T, e *environment) {
 	e.mustApply(t, limitObjects)
 	as := e.serviceAccount(t, func(*rest.Config) {})
-	e.eventually(t, "the guard is in force", func(ctx context.Context) error {
-		return refused(patchNamespace("guarded", `{"metadata":{"labels":{"a":"b"}}}`)(ctx, as), "ValidatingAdmissionPolicy")
+	e.eventually(t, "the guards are in force", func(ctx context.Context) error {
+		const labels, guard = `{"metadata":{"labels":{"a":"b"}}}`, "ValidatingAdmissionPolicy"
+		configuration := patch("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "", "meshwarden", client.RawPatch(types.MergePatchType, []byte(labels)))
+		return errors.Join(
+			refused(patchNamespace("guarded", labels)(ctx, as), guard),
+			refused(patchNetworkPolicy("guarded", labels)(ctx, as), guard),
+			refused(configuration(ctx, as), guard))
 	})
-	limits := append(append(append(readLimits(), writeLimits()...), namespaceLimits()...), certificateLimits("")...)
-	e.tryLimits(t, as, limits)
+	e.tryLimits(t, as, slices.Concat(readLimits(), writeLimits(), networkPolicyLimits(), namespaceLimits(), certificateLimits("")))
 	t.Run("Impersonation", func(t *testing.T) {
 		as := e.serviceAccount(t, func(c *rest.Config) { c.Impersonate.UserName = "kubernetes-admin" })
 		e.tryLimits(t, as, []limit{{"it may not be anybody else", list("v1", "NamespaceList", ""), "cannot impersonate"}})
@@ -157,7 +163,7 @@ func refused(err error, refusal string) error {
 }
 
 // changeOver does what a user does who changes from the overlay self-managed to cert-manager: applies the one, and deletes
-// what only the other has.
+// what only the other has by the documented commands.
 func (e *environment) changeOver(t *testing.T) {
 	t.Helper()
 	dir, err := meshwarden.Folder(t.Context(), "manifests", "overlays", string(meshwarden.CertManager))
@@ -165,13 +171,6 @@ func (e *environment) changeOver(t *testing.T) {
 	objects, err := meshwarden.Build(dir)
 	noError(t, "build the overlay", err)
 	noError(t, "apply the overlay", meshwarden.Apply(t.Context(), e.client, objects))
-	kept := map[string]bool{}
-	for _, o := range objects {
-		kept[o.GetKind()+o.GetName()] = true
-	}
-	for _, o := range e.Objects() {
-		if !kept[o.GetKind()+o.GetName()] {
-			noError(t, "delete what the overlay does not have", e.client.Delete(t.Context(), o.DeepCopy()))
-		}
-	}
+	_, err = e.shell(t, commands(t, "### From one to the other", 3)[1])
+	noError(t, "delete what is left of the other overlay", err)
 }

@@ -45,7 +45,9 @@ func chartSources() []chartSource {
 func notInChart() []string {
 	return []string{
 		"manifests/overlays/cert-manager", // the base, certs and patches, nothing else
+		"manifests/components/client-ca",  // patches, nothing else
 		"manifests/bootstrap",             // installs Istio, once
+		"manifests/monitoring/operator",   // of what the bootstrap installs
 		"manifests/platform",              // puts the bootstrap beside an overlay
 	}
 }

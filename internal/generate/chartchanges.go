@@ -6,18 +6,9 @@ import "fmt"
 // here as well, in Helm's words; the test in e2e/chart holds that both come to the same.
 func chartChanges() map[string]change {
 	return map[string]change{
-		"manifests/base/deployment.yaml":    {edits: append(podEdits(), containerEdits()...)},
-		"manifests/base/priorityclass.yaml": {when: ".Values.priorityClass.create"},
-		"manifests/base/webhooks.yaml": {edits: []edit{{
-			old: "  name: meshwarden\nwebhooks:\n", times: 2,
-			new: `  name: meshwarden
-  {{- if eq .Values.certificate.mode "cert-manager" }}
-  annotations:
-    cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/meshwarden-certificate
-  {{- end }}
-webhooks:
-`,
-		}}},
+		"manifests/base/deployment.yaml":      {edits: append(podEdits(), containerEdits()...)},
+		"manifests/base/priorityclass.yaml":   {when: ".Values.priorityClass.create"},
+		"manifests/base/webhooks.yaml":        {edits: webhookEdits()},
 		"manifests/base/namespace-guard.yaml": {},
 		"certs/issuer.yaml":                   {when: `and (eq .Values.certificate.mode "cert-manager") (not .Values.certificate.issuerRef)`},
 		"certs/certificate.yaml": {edits: []edit{
@@ -42,6 +33,25 @@ webhooks:
 		}},
 		"manifests/monitoring/prometheusrule.yaml": {when: ".Values.monitoring.rules", edits: monitoringLabels()},
 		"manifests/monitoring/servicemonitor.yaml": {when: ".Values.monitoring.serviceMonitor", edits: monitoringLabels()},
+	}
+}
+
+func webhookEdits() []edit {
+	const validating = "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingWebhookConfiguration\nmetadata:\n  name: meshwarden\n"
+	const last = "    - DELETE\n    resources:\n    - gateways\n    scope: Namespaced\n  sideEffects: NoneOnDryRun\n  timeoutSeconds: 5\n"
+	return []edit{
+		{
+			old: "  name: meshwarden\nwebhooks:\n", times: 2,
+			new: `  name: meshwarden
+  {{- if eq .Values.certificate.mode "cert-manager" }}
+  annotations:
+    cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/meshwarden-certificate
+  {{- end }}
+webhooks:
+`,
+		},
+		{old: "---\n" + validating, new: "{{- if .Values.validation }}\n---\n" + validating + "  labels:\n    app.kubernetes.io/component: validation\n"},
+		{old: last, new: last + "{{- end }}\n"},
 	}
 }
 
@@ -90,16 +100,31 @@ func podEdits() []edit {
 			// cert-manager's Secret is mounted; Meshwarden's own it reads itself.
 			old: "            drop: [ALL]\n",
 			new: `            drop: [ALL]
-        {{- if eq .Values.certificate.mode "cert-manager" }}
+        {{- $mounted := eq .Values.certificate.mode "cert-manager" }}
+        {{- if or $mounted .Values.clientCA.configMap }}
         volumeMounts:
+        {{- if .Values.clientCA.configMap }}
+        - name: client-ca
+          mountPath: /etc/meshwarden/client-ca
+          readOnly: true
+        {{- end }}
+        {{- if $mounted }}
         - name: certificate
           mountPath: /etc/meshwarden/certs
           readOnly: true
+        {{- end }}
       volumes:
+      {{- with .Values.clientCA.configMap }}
+      - name: client-ca
+        configMap:
+          name: {{ . }}
+      {{- end }}
+      {{- if $mounted }}
       - name: certificate
         secret:
           secretName: meshwarden-certificate
-        {{- end }}
+      {{- end }}
+      {{- end }}
 `,
 		},
 	}
@@ -144,6 +169,12 @@ func containerEdits() []edit {
         {{- end }}
         {{- if .Values.readSecrets }}
         - --read-secrets
+        {{- end }}
+        {{- if .Values.clientCA.configMap }}
+        - --client-ca-file=/etc/meshwarden/client-ca/ca.crt
+        {{- end }}
+        {{- with .Values.clientCA.names }}
+        - --client-names={{ join "," . }}
         {{- end }}
 ` + optional(8, "extraArgs"),
 		},
