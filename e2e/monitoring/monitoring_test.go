@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,6 +17,9 @@ import (
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/promql/promqltest"
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/yaml"
 )
 
@@ -72,8 +76,24 @@ meshwarden_certificate_expiry_timestamp_seconds{job="meshwarden-metrics",instanc
 		{"MeshwardenStoredFindings", "a denial", `meshwarden_stored_findings{job="meshwarden-metrics",rule="MW101",action="deny"} 1x60`, true},
 		{"MeshwardenOverridden", "never", `meshwarden_overrides_total{job="meshwarden-metrics",rule="MW207"} 2x60`, false},
 		{"MeshwardenOverridden", "once within the hour", `meshwarden_overrides_total{job="meshwarden-metrics",rule="MW207"} 2x40 3x20`, true},
+		{"IstioOperatorDown", "one of two that stand by for each other is gone", `up{job="istio-operator",pod="a"} 0x60
+up{job="istio-operator",pod="b"} 1x60`, false},
+		{"IstioOperatorDown", "the one that is known does not answer", `up{job="istio-operator",pod="a"} 0x60`, true},
+		{"IstioOperatorDown", "nobody is known", `up{job="meshwarden-metrics"} 1x60`, true},
+		{"IstioOperatorUnhealthy", "it is healthy", `meshwarden_istio_operator_healthy{job="istio-operator",namespace="istio-system",name="main"} 1x60`, false},
+		{"IstioOperatorUnhealthy", "one of two is not", `meshwarden_istio_operator_healthy{job="istio-operator",namespace="istio-system",name="main"} 1x60
+meshwarden_istio_operator_healthy{job="istio-operator",namespace="istio-system",name="canary"} 0x60`, true},
+		{"IstioOperatorDrift", "somebody changed much, and has let it be since", `meshwarden_istio_operator_repaired_objects_total{job="istio-operator",namespace="istio-system",name="main"} 0x20 40x40`, false},
+		{"IstioOperatorDrift", "somebody insists", `meshwarden_istio_operator_repaired_objects_total{job="istio-operator",namespace="istio-system",name="main"} 0+1x60`, true},
+		{"IstioBootstrapFailed", "it runs, or is complete", `kube_job_failed{namespace="meshwarden-bootstrap",job_name="bootstrap",condition="true"} 0x60
+kube_job_failed{namespace="meshwarden-bootstrap",job_name="bootstrap",condition="false"} 1x60`, false},
+		{"IstioBootstrapFailed", "a Job of somebody else's", `kube_job_failed{namespace="shop",job_name="bootstrap",condition="true"} 1x60`, false},
+		{"IstioBootstrapFailed", "every attempt has failed", `kube_job_failed{namespace="meshwarden-bootstrap",job_name="bootstrap",condition="true"} 1x60`, true},
 	}
-	alerts := alerts(t)
+	alerts := map[string]string{}
+	for _, p := range pages() {
+		maps.Copy(alerts, p.alerts(t))
+	}
 	tried := map[string][2]bool{}
 	engine := promqltest.NewTestEngine(t, false, 0, 100000)
 	for _, tc := range tests {
@@ -97,18 +117,19 @@ meshwarden_certificate_expiry_timestamp_seconds{job="meshwarden-metrics",instanc
 	}
 }
 
-// TestAlertsAreExplained: operations.md says for each alert what to do, and for none that is gone.
+// TestAlertsAreExplained: the page says for each alert what to do, and for none that is gone.
 func TestAlertsAreExplained(t *testing.T) {
-	page := read(t, "docs/operations.md")
-	alerts := alerts(t)
-	for name := range alerts {
-		if !strings.Contains(page, "\n### "+name+"\n") {
-			t.Errorf("docs/operations.md has no section %q", "### "+name)
+	for _, p := range pages() {
+		page, alerts := read(t, p.page), p.alerts(t)
+		for name := range alerts {
+			if !strings.Contains(page, "\n### "+name+"\n") {
+				t.Errorf("%s has no section %q", p.page, "### "+name)
+			}
 		}
-	}
-	for _, heading := range regexp.MustCompile(`(?m)^### (Meshwarden[A-Z]\w+)$`).FindAllStringSubmatch(page, -1) {
-		if _, ok := alerts[heading[1]]; !ok {
-			t.Errorf("docs/operations.md explains %s, which is no alert", heading[1])
+		for _, heading := range regexp.MustCompile(`(?m)^### ((?:Meshwarden|Istio)[A-Z]\w+)$`).FindAllStringSubmatch(page, -1) {
+			if _, ok := alerts[heading[1]]; !ok {
+				t.Errorf("%s explains %s, which is no alert of %s", p.page, heading[1], p.rules)
+			}
 		}
 	}
 }
@@ -124,7 +145,10 @@ func TestMetricsExist(t *testing.T) {
 	if err := json.Unmarshal([]byte(read(t, "manifests/monitoring/dashboard.json")), &dashboard); err != nil {
 		t.Fatal(err)
 	}
-	expressions := alerts(t)
+	expressions := map[string]string{}
+	for _, p := range pages() {
+		maps.Copy(expressions, p.alerts(t))
+	}
 	for _, p := range dashboard.Panels {
 		for i, target := range p.Targets {
 			expressions[fmt.Sprintf("panel %q, query %d", p.Title, i)] = target.Expr
@@ -169,11 +193,56 @@ func TestServiceMonitor(t *testing.T) {
 	}
 }
 
+// TestPodMonitor: it selects the pods of the operator's Deployment, and asks at a port that they have.
+func TestPodMonitor(t *testing.T) {
+	var monitor monitoringv1.PodMonitor
+	if err := yaml.UnmarshalStrict([]byte(read(t, "manifests/monitoring/operator/podmonitor.yaml")), &monitor); err != nil {
+		t.Fatal(err)
+	}
+	var deployment appsv1.Deployment
+	if err := yaml.UnmarshalStrict([]byte(read(t, "installer/pkg/installation/manifests/deployment.yaml")), &deployment); err != nil {
+		t.Fatal(err)
+	}
+	pods := deployment.Spec.Template
+	selector, err := metav1.LabelSelectorAsSelector(&monitor.Spec.Selector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !selector.Matches(labels.Set(pods.Labels)) || monitor.Namespace != deployment.Namespace {
+		t.Errorf("the PodMonitor selects %s in namespace %s, the pods have %v in %s", selector, monitor.Namespace, pods.Labels, deployment.Namespace)
+	}
+	if job := pods.Labels[monitor.Spec.JobLabel]; job != "istio-operator" {
+		t.Errorf("the job is %q; alerts and panels ask for istio-operator", job)
+	}
+	var named []string
+	for _, p := range pods.Spec.Containers[0].Ports {
+		named = append(named, p.Name)
+	}
+	for _, e := range monitor.Spec.PodMetricsEndpoints {
+		if e.Port == nil || !slices.Contains(named, *e.Port) || !e.HonorLabels {
+			t.Errorf("an endpoint at port %v, honorLabels %v; the pods have %v", e.Port, e.HonorLabels, named)
+		}
+	}
+	if len(monitor.Spec.PodMetricsEndpoints) != 1 {
+		t.Errorf("the PodMonitor has endpoints %v", monitor.Spec.PodMetricsEndpoints)
+	}
+}
+
+// page is a file of alerts, and the page that says what to do about them.
+type page struct{ rules, page string }
+
+func pages() []page {
+	return []page{
+		{"manifests/monitoring/prometheusrule.yaml", "docs/operations.md"},
+		{"manifests/monitoring/operator/prometheusrule.yaml", "docs/bootstrap.md"},
+	}
+}
+
 // alerts returns the expression of each alert, all of which Prometheus itself has checked.
-func alerts(t *testing.T) map[string]string {
+func (p page) alerts(t *testing.T) map[string]string {
 	t.Helper()
 	var rule monitoringv1.PrometheusRule
-	if err := yaml.UnmarshalStrict([]byte(read(t, "manifests/monitoring/prometheusrule.yaml")), &rule); err != nil {
+	if err := yaml.UnmarshalStrict([]byte(read(t, p.rules)), &rule); err != nil {
 		t.Fatal(err)
 	}
 	groups, err := yaml.Marshal(rule.Spec)
@@ -201,7 +270,7 @@ func metrics(t *testing.T) []string {
 	t.Helper()
 	name := regexp.MustCompile(`"(meshwarden_[a-z_]+)"`)
 	var names []string
-	for _, folder := range []string{"pkg", "cmd"} {
+	for _, folder := range []string{"pkg", "cmd", "installer"} {
 		err := filepath.WalkDir(filepath.Join(root, folder), func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err

@@ -23,7 +23,7 @@ import (
 )
 
 // withoutCRDs are the kinds whose CRDs are in no module: e2e/monitoring holds them to their Go types.
-const withoutCRDs = "ServiceMonitor PrometheusRule"
+const withoutCRDs = "ServiceMonitor PodMonitor PrometheusRule"
 
 // Every folder with a kustomization applies as it is: nothing in it is unknown to the API server, nothing is warned of, and
 // the pods pass the strictest Pod Security, under which their namespace is.
