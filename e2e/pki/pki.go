@@ -40,6 +40,8 @@ type Identity struct {
 	// DNSNames and IPs are the addresses that a server certificate is valid for.
 	DNSNames []string
 	IPs      []net.IP
+	// NotBefore and NotAfter are when it is valid; zero means from an hour ago on, and for a year.
+	NotBefore, NotAfter time.Time
 }
 
 // CA issues certificates. It is safe for concurrent use.
@@ -115,12 +117,18 @@ func newTemplate(identity Identity) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a serial number for %s: %w", identity.CommonName, err)
 	}
-	now := time.Now()
+	notBefore, notAfter, now := identity.NotBefore, identity.NotAfter, time.Now()
+	if notBefore.IsZero() {
+		notBefore = now.Add(-clockSkew)
+	}
+	if notAfter.IsZero() {
+		notAfter = now.Add(validity)
+	}
 	return &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: identity.CommonName, Organization: identity.Organizations},
-		NotBefore:    now.Add(-clockSkew),
-		NotAfter:     now.Add(validity),
+		NotBefore:    notBefore,
+		NotAfter:     notAfter,
 		DNSNames:     identity.DNSNames,
 		IPAddresses:  identity.IPs,
 	}, nil
