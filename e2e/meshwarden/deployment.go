@@ -9,6 +9,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -22,8 +23,8 @@ import (
 const deploymentPeriod = 100 * time.Millisecond
 
 // Deployer plays the Deployment controller for whoever installs with kubectl: it starts the replicas of Meshwarden's
-// Deployment when that appears, replaces them one by one when its template changes, stops them when it is gone, and writes
-// its status.
+// Deployment when that appears, replaces them one by one when its template changes, starts and stops some when their number
+// changes, stops them when it is gone, and writes its status.
 type Deployer struct {
 	options Options
 	cp      *controlplane.ControlPlane
@@ -36,6 +37,7 @@ type Deployer struct {
 
 	installation *Installation
 	generation   int64
+	template     corev1.PodTemplateSpec
 
 	mu  sync.Mutex
 	err error
@@ -91,23 +93,38 @@ func (d *Deployer) step(ctx context.Context) error {
 	case deployment.DeletionTimestamp != nil || deployment.Generation == d.generation:
 		return nil
 	case d.installation == nil:
-		if d.installation, err = Adopt(ctx, d.cp, Namespace, d.options); err == nil {
-			err = d.start(ctx, deployment)
-		}
-	default:
-		_, err = d.installation.Rollout(ctx, d.replica(deployment))
+		d.installation, err = Adopt(ctx, d.cp, Namespace, d.options)
+	}
+	if err == nil {
+		err = d.update(ctx, deployment)
 	}
 	if err != nil {
 		return err
 	}
-	d.generation = deployment.Generation
+	d.generation, d.template = deployment.Generation, deployment.Spec.Template
 	return d.report(ctx, deployment)
 }
 
-// start starts as many replicas as the Deployment wants.
-func (d *Deployer) start(ctx context.Context, deployment *appsv1.Deployment) error {
+// update stops the replicas that are too many, replaces those of another template, and starts those that are missing.
+func (d *Deployer) update(ctx context.Context, deployment *appsv1.Deployment) error {
+	wanted, running := int(ptr.Deref(deployment.Spec.Replicas, 1)), d.installation.running()
+	for _, r := range running[min(wanted, len(running)):] {
+		if err := r.Stop(ctx); err != nil {
+			return err
+		}
+	}
+	if !equality.Semantic.DeepEqual(d.template, deployment.Spec.Template) {
+		if _, err := d.installation.Rollout(ctx, d.replica(deployment)); err != nil {
+			return err
+		}
+	}
+	return d.start(ctx, deployment, wanted-len(running))
+}
+
+// start starts n replicas, if that is more than none, and waits for them to be ready.
+func (d *Deployer) start(ctx context.Context, deployment *appsv1.Deployment, n int) error {
 	var replicas []*Replica
-	for range ptr.Deref(deployment.Spec.Replicas, 1) {
+	for range max(0, n) {
 		r, err := d.installation.Start(ctx, d.replica(deployment))
 		if err != nil {
 			return err

@@ -64,7 +64,14 @@ func TestCertManager(t *testing.T) {
 	e.namespace(t, "pairs")
 	t.Run("RotationUnderLoad", func(t *testing.T) { testRotationUnderLoad(t, e, manager, gates) })
 	t.Run("ManifestsAppliedAgain", func(t *testing.T) { testManifestsAppliedAgain(t, e) })
+	t.Run("OutAndBack", func(t *testing.T) {
+		e.outAndBack(t, "pairs", func(emergency section) {
+			_, err := e.shell(t, strings.ReplaceAll(emergency.shell[1], "self-managed", "cert-manager"))
+			noError(t, "put it back", err)
+		})
+	})
 	t.Run("GatewayCertificates", func(t *testing.T) { testGatewayCertificates(t, e) })
+	t.Run("Expiring", func(t *testing.T) { testExpiringByCertManager(t, e, manager, gates) })
 }
 
 // startCertManager starts cert-manager, until the end of the test.
@@ -289,16 +296,39 @@ func (e *environment) trustOnly(t *testing.T, ca []byte) {
 	configurations, err := e.configurations(t.Context())
 	noError(t, "get the webhook configurations", err)
 	for _, o := range configurations {
-		for _, w := range o.Object["webhooks"].([]any) {
-			w.(map[string]any)["clientConfig"].(map[string]any)["caBundle"] = base64.StdEncoding.EncodeToString(ca)
-		}
-		noError(t, "replace the caBundle", e.client.Update(t.Context(), o))
+		e.update(t, o, "test", func(o *unstructured.Unstructured) {
+			for _, w := range o.Object["webhooks"].([]any) {
+				w.(map[string]any)["clientConfig"].(map[string]any)["caBundle"] = base64.StdEncoding.EncodeToString(ca)
+			}
+		})
 	}
 	bundles, err := e.caBundles(t.Context())
 	noError(t, "read the caBundles", err)
 	for name, bundle := range bundles {
 		if !bytes.Equal(bundle, ca) {
 			t.Errorf("webhook %s trusts more than the CA", name)
+		}
+	}
+}
+
+// replaceConfigurations replaces the webhook configurations by those of the manifests, which have no caBundle.
+func (e *environment) replaceConfigurations(t *testing.T) {
+	t.Helper()
+	configurations, err := e.configurations(t.Context())
+	noError(t, "get the webhook configurations", err)
+	for _, stored := range configurations {
+		for _, o := range e.Objects() {
+			if o.GetKind() != stored.GetKind() {
+				continue
+			}
+			e.update(t, stored, "replacement", func(now *unstructured.Unstructured) {
+				version := now.GetResourceVersion()
+				now.Object = o.DeepCopy().Object
+				now.SetResourceVersion(version)
+				if w := now.Object["webhooks"].([]any)[0].(map[string]any)["clientConfig"].(map[string]any); w["caBundle"] != nil {
+					t.Error("the manifests have a caBundle, so this shows nothing")
+				}
+			})
 		}
 	}
 }
@@ -318,20 +348,7 @@ func testManifestsAppliedAgain(t *testing.T, e *environment) {
 		}
 	}
 
-	configurations, err := e.configurations(t.Context())
-	noError(t, "get the webhook configurations", err)
-	for _, stored := range configurations {
-		for _, o := range e.Objects() {
-			if o.GetKind() == stored.GetKind() {
-				o = o.DeepCopy()
-				o.SetResourceVersion(stored.GetResourceVersion())
-				noError(t, "replace the webhook configuration", e.client.Update(t.Context(), o))
-				if w := o.Object["webhooks"].([]any)[0].(map[string]any)["clientConfig"].(map[string]any); w["caBundle"] != nil {
-					t.Error("the replacement kept a caBundle, so this shows nothing")
-				}
-			}
-		}
-	}
+	e.replaceConfigurations(t)
 	e.waitTrusted(t, ca)
 	e.eventually(t, "writes are judged again", func(ctx context.Context) error {
 		return e.apply(ctx, gateway("pairs", "after-replacement", "after-replacement.example.com"))

@@ -48,16 +48,23 @@ func TestChart(t *testing.T) {
 	} {
 		t.Run(tc.namespace, func(t *testing.T) {
 			testChartInstall(t, e, tc.namespace, fmt.Sprintf("--server-side=%t --set certificate.mode=%s,istio.revisions=true,readSecrets=true,"+
-				"staticChecks.enabled=true,staticChecks.forbidWildcards=true,extraArgs={--drain-delay=1s,--log-level=debug}", tc.serverSide, tc.certificate))
+				"staticChecks.enabled=true,staticChecks.forbidWildcards=true,extraArgs={--drain-delay=3s,--log-level=debug}", tc.serverSide, tc.certificate))
 			before := e.registration(t)
 			t.Run("Upgrade", func(t *testing.T) { testChartUpgrade(t, e, tc.namespace, before) })
 			if tc.certificate == "cert-manager" {
 				t.Run("WithoutCertManager", func(t *testing.T) { testChartWithoutCertManager(t, e, tc.namespace) })
 			}
+			t.Run("OutAndBack", func(t *testing.T) {
+				e.outAndBack(t, "pairs", func(emergency section) {
+					_, err := e.helm(t, "%s", strings.Replace(emergency.helm[0], "--namespace meshwarden", "--namespace "+tc.namespace, 1))
+					noError(t, "put it back", err)
+				})
+			})
 			t.Run("Uninstall", func(t *testing.T) { testChartUninstall(t, e, tc.namespace) })
 		})
 	}
 	t.Run("Documented", func(t *testing.T) { testChartDocumented(t, e) })
+	t.Run("WithoutValidation", func(t *testing.T) { testChartWithoutValidation(t, e) })
 }
 
 func testChartInstall(t *testing.T, e *environment, namespace, options string) {
@@ -145,24 +152,30 @@ func testChartUninstall(t *testing.T, e *environment, namespace string) {
 
 // The commands of docs/operations.md, as they are.
 func testChartDocumented(t *testing.T, e *environment) {
+	for _, line := range operations(t, "### With Helm", 0, 3).helm {
+		_, err := e.helm(t, "%s", line)
+		noError(t, line, err)
+	}
 	page, err := os.ReadFile(repository("docs", "operations.md"))
 	noError(t, "read the documentation", err)
-	_, section, found := strings.Cut(string(page), "\n### With Helm\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	var verbs []string
-	for line := range strings.Lines(section) {
-		if verb, ok := strings.CutPrefix(line, "helm "); ok {
-			_, err := e.helm(t, "%s", strings.TrimSpace(line))
-			noError(t, line, err)
-			verbs = append(verbs, strings.Fields(verb)[0])
-		}
-	}
-	if want := []string{"install", "upgrade", "uninstall"}; !found || !cmp.Equal(want, verbs) {
-		t.Errorf("the documentation has the commands %v, want %v", verbs, want)
-	}
-	if !strings.Contains(section, labelCommand("meshwarden")) {
+	if !strings.Contains(string(page), labelCommand("meshwarden")) {
 		t.Errorf("the documentation lacks %q", labelCommand("meshwarden"))
 	}
+	if left := e.ofHelm(t); len(left) > 0 {
+		t.Errorf("the commands left %v", left)
+	}
+}
+
+// An installation that lets everything through until its replicas are ready, by the commands of docs/operations.md.
+func testChartWithoutValidation(t *testing.T, e *environment) {
+	lines := operations(t, "### Where Gateways are in use", 1, 2).helm
+	_, err := e.helm(t, "%s", lines[0])
+	noError(t, lines[0], err)
+	noError(t, "a write before there is any replica", e.apply(t.Context(), wrongByItself("pairs"), client.DryRunAll))
+	e.run(t, "meshwarden", 1)
+	_, err = e.helm(t, "%s", lines[1])
+	noError(t, lines[1], err)
+	e.waitJudged(t, "pairs")
 }
 
 // labelCommand is what labelNamespace does.
@@ -230,9 +243,15 @@ func (e *environment) labelNamespace(t *testing.T, name string) {
 	noError(t, "label the namespace", e.client.Patch(t.Context(), namespace, client.RawPatch("application/merge-patch+json", []byte(patch))))
 }
 
-// adopt starts replicas of what is installed in the namespace, until the end of the test, and waits until the webhooks are
-// in force.
+// adopt starts replicas of what is installed in the namespace, and waits until the webhooks are in force.
 func (e *environment) adopt(t *testing.T, namespace string, replicas int) {
+	t.Helper()
+	e.run(t, namespace, replicas)
+	e.waitInForce(t)
+}
+
+// run starts replicas of what is installed in the namespace, until the end of the test, and waits until they are ready.
+func (e *environment) run(t *testing.T, namespace string, replicas int) {
 	t.Helper()
 	webhook, err := binary.Build(t.Context(), binary.WebhookRace, nil)
 	noError(t, "build Meshwarden", err)
@@ -243,7 +262,6 @@ func (e *environment) adopt(t *testing.T, namespace string, replicas int) {
 	for range replicas {
 		e.replicas = append(e.replicas, e.startReplica(t))
 	}
-	e.waitInForce(t)
 }
 
 // rollout replaces the replicas by what the Deployment says now.

@@ -47,39 +47,46 @@ func TestHostage(t *testing.T) {
 
 	t.Run("LifeGoesOn", func(t *testing.T) { e.testLifeGoesOn(t) })
 	t.Run("WritesSayWhatToDo", func(t *testing.T) { e.testWritesSayWhatToDo(t) })
-	out, back := documentedWayOut(t)
-	t.Run("OutOfTheWay", func(t *testing.T) {
-		_, err := e.shell(t, out)
-		noError(t, "take it out of the way", err)
-		e.eventually(t, "writes go through", func(ctx context.Context) error {
-			return e.apply(ctx, virtualService("shop", "stray", "stray.example.com", "gone"))
-		})
-	})
-	t.Run("Back", func(t *testing.T) {
-		e.replicas = append(e.replicas, e.startReplica(t))
-		_, err := e.shell(t, back)
-		noError(t, "put it back", err)
-		// What is wrong with it depends on no other object, so that a dry run is denied as well.
-		wrong := strings.Replace(virtualService("shop", "wrong", "kept.example.com", "kept"), "- route:", "- match: [{gateways: [other]}]\n    route:", 1)
-		e.eventually(t, "it judges again", func(ctx context.Context) error {
-			if err := e.apply(ctx, wrong, client.DryRunAll); err == nil || !strings.Contains(err.Error(), "MW106") {
-				return fmt.Errorf("answered %w", err)
-			}
-			return nil
+	t.Run("OutAndBack", func(t *testing.T) {
+		e.outAndBack(t, "shop", func(emergency section) {
+			noError(t, "write what nobody judges", e.apply(t.Context(), virtualService("shop", "stray", "stray.example.com", "gone")))
+			e.replicas = append(e.replicas, e.startReplica(t))
+			_, err := e.shell(t, emergency.shell[1])
+			noError(t, "put it back", err)
 		})
 		// What came in meanwhile was found.
 		e.event(t, "GatewayNotFound", "VirtualService", "shop", "stray")
 	})
 }
 
-// documentedWayOut returns the two commands of docs/operations.md.
-func documentedWayOut(t *testing.T) (out, back string) {
+// outAndBack takes Meshwarden out of the way by the command of docs/operations.md, and expects that writes to the namespace go
+// through; then it has Meshwarden put back by one of the other commands there, and waits until it judges again.
+func (e *environment) outAndBack(t *testing.T, namespace string, putBack func(emergency section)) {
 	t.Helper()
-	blocks := commands(t, "## In an emergency")
-	if len(blocks) != 2 || strings.Count(blocks[0]+blocks[1], "\n") != 2 {
-		t.Fatalf("docs/operations.md has %q, want one command that takes Meshwarden out of the way and one that puts it back", blocks)
-	}
-	return blocks[0], blocks[1]
+	emergency := operations(t, "## In an emergency", 2, 1)
+	_, err := e.shell(t, emergency.shell[0])
+	noError(t, "take it out of the way", err)
+	e.eventually(t, "writes go through", func(ctx context.Context) error {
+		return e.apply(ctx, wrongByItself(namespace), client.DryRunAll)
+	})
+	putBack(emergency)
+	e.waitJudged(t, namespace)
+}
+
+// wrongByItself is a VirtualService that is denied whatever else there is, so that a dry run is denied as well.
+func wrongByItself(namespace string) string {
+	return strings.Replace(virtualService(namespace, "wrong", "wrong.example.com", "gone"), "- route:", "- match: [{gateways: [other]}]\n    route:", 1)
+}
+
+// waitJudged waits until a write to the namespace is judged.
+func (e *environment) waitJudged(t *testing.T, namespace string) {
+	t.Helper()
+	e.eventually(t, "writes are judged", func(ctx context.Context) error {
+		if err := e.apply(ctx, wrongByItself(namespace), client.DryRunAll); err == nil || !strings.Contains(err.Error(), "MW106") {
+			return fmt.Errorf("answered %w", err)
+		}
+		return nil
+	})
 }
 
 // testLifeGoesOn does everything that must not need Meshwarden.

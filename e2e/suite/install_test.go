@@ -11,9 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/meshwarden/meshwarden/e2e/binary"
@@ -34,17 +33,20 @@ func TestOperations(t *testing.T) {
 				ControllerManagerArgs: []string{"--controllers=*,-deployment-controller"},
 			})
 			e.applyCRDs(t)
-			if overlay == meshwarden.CertManager {
-				e.startCertManager(t)
-			}
+			// It is there even where Meshwarden makes do without at first.
+			e.startCertManager(t)
 			e.mustApply(t, lifeBefore)
 			before := e.inventory(t)
 			o := &operator{environment: e, overlay: overlay, checkout: t.TempDir()}
 			o.checkOut(t)
 			o.deploy(t)
+			t.Run("install without an interruption", func(t *testing.T) { o.testInstallForLater(t, before) })
 			t.Run("install", o.testInstall)
 			t.Run("upgrade under load", o.testUpgrade)
 			t.Run("rotate", o.testRotate)
+			t.Run("check", o.testCheck)
+			t.Run("change over", o.testChangeOver)
+			t.Run("components", o.testComponents)
 			t.Run("uninstall", func(t *testing.T) { o.testUninstall(t, before) })
 		})
 	}
@@ -63,7 +65,21 @@ spec: {podSelector: {}, policyTypes: [Ingress]}
 apiVersion: networking.istio.io/v1
 kind: Gateway
 metadata: {name: public, namespace: older}
-spec: {selector: {istio: ingress}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*.older.example.com"]}]}`
+spec: {selector: {istio: ingress}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*.older.example.com"]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: astray, namespace: older}
+spec: {hosts: [astray.example.com], gateways: [gone], http: [{route: [{destination: {host: astray}}]}]}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: istio-system}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "rootNamespace: istio-system"}`
 
 // operator is somebody who reads docs/operations.md in a checkout of the project.
 type operator struct {
@@ -81,22 +97,18 @@ func (o *operator) checkOut(t *testing.T) {
 	}
 }
 
-// run runs the commands below the heading that install this overlay, or that are about none.
-func (o *operator) run(t *testing.T, heading string) string {
-	t.Helper()
-	other := map[meshwarden.Overlay]meshwarden.Overlay{meshwarden.SelfManaged: meshwarden.CertManager, meshwarden.CertManager: meshwarden.SelfManaged}[o.overlay]
-	var output string
-	for _, block := range commands(t, heading) {
-		switch {
-		case heading == "## Install" && strings.Contains(block, string(other)):
-			continue
-		case heading != "## Install":
-			// The text says which one to take.
-			block = strings.ReplaceAll(block, "overlays/"+string(other), "overlays/"+string(o.overlay))
-		}
-		output += o.must(t, block)
+// other is the overlay that the operator did not choose.
+func (o *operator) other() meshwarden.Overlay {
+	if o.overlay == meshwarden.SelfManaged {
+		return meshwarden.CertManager
 	}
-	return output
+	return meshwarden.SelfManaged
+}
+
+// run runs a block of commands for what the operator has installed, which the text around it says how to put in.
+func (o *operator) run(t *testing.T, block string) {
+	t.Helper()
+	o.must(t, strings.ReplaceAll(block, "manifests/overlays/"+string(o.other()), "manifests/overlays/"+string(o.overlay)))
 }
 
 // must runs a block of commands and returns what it prints.
@@ -111,19 +123,22 @@ func (o *operator) must(t *testing.T, block string) string {
 func (o *operator) deploy(t *testing.T) {
 	t.Helper()
 	programs := map[string]string{}
-	for version, program := range map[string]binary.Binary{"v0.1.0": binary.WebhookRace, "v0.2.0": binary.Webhook} {
+	for version, program := range map[string]binary.Binary{"v0.1.0": binary.WebhookRace, "v99.0.0": binary.Webhook} {
 		path, err := binary.Build(t.Context(), program, nil)
 		noError(t, "build Meshwarden", err)
 		programs["meshwarden/webhook:"+version] = path
 	}
 	var err error
-	o.deployer, err = meshwarden.Deploy(o.cp, meshwarden.Options{Dir: o.checkout, Log: o.log}, func(image string) string { return programs[image] })
+	o.deployer, err = meshwarden.Deploy(o.cp, meshwarden.Options{Dir: o.checkout, Log: o.log}, func(image string) string {
+		return programs[strings.TrimPrefix(image, "registry.example.com/")]
+	})
 	noError(t, "play the Deployment controller", err)
 	t.Cleanup(func() { noError(t, "play the Deployment controller", o.deployer.Stop(background(t))) })
 }
 
 func (o *operator) testInstall(t *testing.T) {
-	output := o.run(t, "## Install")
+	blocks := commands(t, "## Install", 2)
+	output := o.must(t, map[meshwarden.Overlay]string{meshwarden.CertManager: blocks[0], meshwarden.SelfManaged: blocks[1]}[o.overlay])
 	if !strings.HasSuffix(output, "enabled\n") {
 		t.Errorf("the last command printed something else than enabled:\n%s", output)
 	}
@@ -140,14 +155,14 @@ func (o *operator) testUpgrade(t *testing.T) {
 	file := filepath.Join(o.checkout, "manifests", "base", "kustomization.yaml")
 	content, err := os.ReadFile(file)
 	noError(t, "read the version", err)
-	changed := bytes.Replace(content, []byte("newTag: v0.1.0"), []byte("newTag: v0.2.0"), 1)
+	changed := bytes.Replace(content, []byte("newTag: v0.1.0"), []byte("newTag: v99.0.0"), 1)
 	if bytes.Equal(content, changed) {
 		t.Fatal("manifests/base/kustomization.yaml has another version than v0.1.0")
 	}
 	noError(t, "check out another version", os.WriteFile(file, changed, 0o600))
 	failed, age := o.failedCalls(t), o.ages(t)
 	stop := o.load(t, 4)
-	o.run(t, "## Upgrade")
+	o.run(t, commands(t, "## Upgrade", 1)[0])
 	if n := stop(); n < 100 {
 		t.Errorf("%d writes are too few to show anything", n)
 	}
@@ -160,12 +175,32 @@ func (o *operator) testUpgrade(t *testing.T) {
 	noError(t, "play the Deployment controller", o.deployer.Err())
 }
 
-// The certificate is another one after the command, and is served.
+// The certificate is another one after the commands, and is served.
 func (o *operator) testRotate(t *testing.T) {
+	if o.overlay == meshwarden.CertManager {
+		o.testRenewal(t, commands(t, "### By cert-manager", 1)[0])
+		return
+	}
+	blocks := commands(t, "### By Meshwarden itself", 2)
+	o.testRenewal(t, blocks[0])
+	before, err := o.caBundles(t.Context())
+	noError(t, "read the caBundles", err)
+	o.testRenewal(t, blocks[1])
+	after, err := o.caBundles(t.Context())
+	noError(t, "read the caBundles", err)
+	for name, bundle := range after {
+		if bytes.Contains(bundle, bytes.TrimSpace(before[name])) {
+			t.Errorf("webhook %s trusts the CA of which the key has become known", name)
+		}
+	}
+}
+
+func (o *operator) testRenewal(t *testing.T, block string) {
+	t.Helper()
 	key := client.ObjectKey{Namespace: meshwarden.Namespace, Name: "meshwarden-certificate"}
 	before, after := &corev1.Secret{}, &corev1.Secret{}
 	noError(t, "get the Secret", o.client.Get(t.Context(), key, before))
-	o.run(t, map[meshwarden.Overlay]string{meshwarden.SelfManaged: "### By Meshwarden itself", meshwarden.CertManager: "### By cert-manager"}[o.overlay])
+	o.must(t, block)
 	o.eventually(t, "renewed", func(ctx context.Context) error {
 		if err := o.client.Get(ctx, key, after); err != nil {
 			return err
@@ -191,86 +226,74 @@ func (o *operator) ages(t *testing.T) map[string]string {
 }
 
 // What is left is what was there before, and what the documentation says of onboarded namespaces.
-func (o *operator) testUninstall(t *testing.T, before []string) {
-	o.mustApply(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: mine, annotations: {example.com/note: kept}}")
+func (o *operator) testUninstall(t *testing.T, before inventory) {
+	o.mustApply(t, lifeMeanwhile)
 	o.eventually(t, "onboarded", func(ctx context.Context) error { _, err := o.policy(ctx, "mine"); return err })
 	for _, kind := range []string{"VirtualService", "Gateway"} {
 		o.must(t, "kubectl delete "+kind+" --all -n pairs\nkubectl delete "+kind+" --all -n shop")
 	}
-	keep, clean := uninstallCommands(t)
-	o.must(t, strings.ReplaceAll(keep, "overlays/self-managed", "overlays/"+string(o.overlay)))
+	blocks := commands(t, "## Uninstall", 5)
+	o.uninstall(t, strings.ReplaceAll(blocks[0], "manifests/overlays/self-managed", "mine"))
+	namespaces := []string{"Namespace declined", "Namespace labelled", "Namespace mine", "Namespace out", "Namespace pairs", "Namespace shop"}
+	policies := []string{
+		"NetworkPolicy labelled/allow-istio-communication", "NetworkPolicy mine/allow-istio-communication",
+		"NetworkPolicy pairs/allow-istio-communication", "NetworkPolicy shop/allow-istio-communication",
+	}
+	o.wantInventory(t, before.with(slices.Concat(namespaces, policies)...))
+	o.must(t, blocks[1])
+	o.wantInventory(t, before.with(namespaces...))
+
+	o.must(t, blocks[2])
+	list := filepath.Join(o.checkout, "onboarded.txt")
+	onboarded, err := os.ReadFile(list)
+	noError(t, "read the list", err)
+	if diff := cmp.Diff("declined\nlabelled\nmine\npairs\nshop\n", string(onboarded)); diff != "" {
+		t.Errorf("the onboarded namespaces (-want +got):\n%s", diff)
+	}
+	noError(t, "take one out of the list", os.WriteFile(list, bytes.Replace(onboarded, []byte("labelled\n"), nil, 1), 0o600))
+	o.must(t, blocks[3])
+	o.must(t, blocks[4])
+	for name, want := range map[string]struct{ labels, annotations map[string]string }{
+		"mine":     {annotations: map[string]string{"example.com/note": "kept"}},
+		"shop":     {},
+		"labelled": {labels: map[string]string{"istio-injection": "enabled"}},
+		"out":      {annotations: map[string]string{"meshwarden.io/onboarding": "disabled"}},
+		"declined": {annotations: map[string]string{"meshwarden.io/network-policy": "disabled"}},
+	} {
+		n := o.getNamespace(t, name)
+		delete(n.Labels, corev1.LabelMetadataName)
+		if !maps.Equal(n.Labels, want.labels) || !maps.Equal(n.Annotations, want.annotations) {
+			t.Errorf("namespace %s has labels %v and annotations %v, want %v and %v", name, n.Labels, n.Annotations, want.labels, want.annotations)
+		}
+	}
+	o.wantInventory(t, before.with(namespaces...))
+}
+
+// lifeMeanwhile is what users make while Meshwarden is there.
+const lifeMeanwhile = `apiVersion: v1
+kind: Namespace
+metadata: {name: mine, annotations: {example.com/note: kept}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: out, annotations: {meshwarden.io/onboarding: disabled}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: declined, annotations: {meshwarden.io/network-policy: disabled}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: labelled, labels: {istio-injection: enabled}}`
+
+// uninstall runs the commands and waits until Meshwarden's namespace is gone.
+func (o *operator) uninstall(t *testing.T, block string) {
+	t.Helper()
+	o.run(t, block)
 	o.eventually(t, "the namespace is gone", func(ctx context.Context) error {
 		if err := o.client.Get(ctx, client.ObjectKey{Name: meshwarden.Namespace}, &corev1.Namespace{}); client.IgnoreNotFound(err) != nil || err == nil {
 			return fmt.Errorf("namespace %s: %w", meshwarden.Namespace, err)
 		}
 		return nil
 	})
-	onboarded := []string{
-		"NetworkPolicy mine/allow-istio-communication", "NetworkPolicy pairs/allow-istio-communication",
-		"NetworkPolicy shop/allow-istio-communication", "Namespace mine", "Namespace pairs", "Namespace shop",
-	}
-	o.wantInventory(t, append(slices.Clone(before), onboarded...))
-	o.must(t, clean)
-	o.wantInventory(t, append(slices.Clone(before), onboarded[3:]...))
-	namespace := &corev1.Namespace{}
-	noError(t, "get the namespace", o.client.Get(t.Context(), client.ObjectKey{Name: "mine"}, namespace))
-	if namespace.Labels["istio-injection"] != "enabled" || !maps.Equal(namespace.Annotations, map[string]string{"example.com/note": "kept"}) {
-		t.Errorf("the namespace has labels %v and annotations %v", namespace.Labels, namespace.Annotations)
-	}
-}
-
-// uninstallCommands returns the commands that remove Meshwarden, and those that clean up after it.
-func uninstallCommands(t *testing.T) (keep, clean string) {
-	t.Helper()
-	blocks := commands(t, "## Uninstall")
-	if len(blocks) != 2 {
-		t.Fatalf("docs/operations.md has %d blocks of commands for uninstalling instead of 2", len(blocks))
-	}
-	return blocks[0], blocks[1]
-}
-
-func (e *environment) wantInventory(t *testing.T, want []string) {
-	t.Helper()
-	slices.Sort(want)
-	have := e.inventory(t)
-	for _, name := range have {
-		if !slices.Contains(want, name) {
-			t.Errorf("%s was left behind", name)
-		}
-	}
-	for _, name := range want {
-		if !slices.Contains(have, name) {
-			t.Errorf("%s was taken away", name)
-		}
-	}
-}
-
-// inventory names every object of the cluster, apart from Events and what Kubernetes makes for itself in each namespace.
-func (e *environment) inventory(t *testing.T) []string {
-	t.Helper()
-	finder, err := discovery.NewDiscoveryClientForConfig(e.cp.Config())
-	noError(t, "make a client", err)
-	lists, err := finder.ServerPreferredResources()
-	noError(t, "list the kinds", err)
-	var names []string
-	for _, list := range lists {
-		for _, r := range list.APIResources {
-			if !slices.Contains(r.Verbs, "list") || slices.Contains([]string{"Event", "Lease", "EndpointSlice", "Endpoints", "APIService"}, r.Kind) {
-				continue
-			}
-			objects := &metav1.PartialObjectMetadataList{}
-			objects.APIVersion, objects.Kind = list.GroupVersion, r.Kind+"List"
-			noError(t, "list "+r.Name, e.client.List(t.Context(), objects))
-			for _, o := range objects.Items {
-				if o.Name != "kube-root-ca.crt" && o.Name != "default" && !strings.Contains(o.Namespace, "kube-") && o.Namespace != "cert-manager" {
-					names = append(names, strings.TrimPrefix(strings.TrimPrefix(r.Kind+" "+o.Namespace+"/"+o.Name, ""), "/"))
-				}
-			}
-		}
-	}
-	for i, name := range names {
-		names[i] = strings.Replace(name, " /", " ", 1)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }

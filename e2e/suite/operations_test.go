@@ -1,55 +1,104 @@
 package suite
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/meshwarden/meshwarden/e2e/binary"
 )
 
-// commands returns the blocks of commands (```sh) below a heading of docs/operations.md, such as "## In an emergency", up to
-// the next heading of its level or a higher one. A heading without any fails the test.
-func commands(t *testing.T, heading string) []string {
-	t.Helper()
-	text, err := os.ReadFile(repository("docs", "operations.md"))
-	noError(t, "read the documentation", err)
-	blocks := shellBlocks(string(text), heading)
-	if len(blocks) == 0 {
-		t.Fatalf("docs/operations.md has no commands below %q", heading)
-	}
-	return blocks
+// section is a part of a page of documentation, up to the next heading of whatever level.
+type section struct {
+	// heading is its line, such as "## In an emergency".
+	heading string
+	// shell are its blocks of commands (```sh).
+	shell []string
+	// helm are its command lines of Helm's, which are in blocks of their own: the tests have no program of that name.
+	helm []string
 }
 
-// shellBlocks returns the blocks of commands in the section of the heading.
-func shellBlocks(text, heading string) []string {
-	var blocks []string
-	level := strings.Index(heading, " ")
-	within, language := false, ""
+// sections returns those of the page that have commands.
+func sections(page string) []section {
+	found := []section{{}}
+	language := ""
 	var block strings.Builder
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(page) {
+		current := &found[len(found)-1]
 		fence, fenced := strings.CutPrefix(strings.TrimSpace(line), "```")
 		switch {
-		case fenced && language != "":
-			if within && language == "sh" {
-				blocks = append(blocks, block.String())
+		case fenced && language == "":
+			if language = fence; fence == "" {
+				language = "text"
+			}
+		case fenced:
+			if language == "sh" {
+				current.shell = append(current.shell, block.String())
 			}
 			language = ""
 			block.Reset()
-		case fenced:
-			language = cmp.Or(fence, "text")
 		case language != "":
 			block.WriteString(line)
+			if language == "text" && strings.HasPrefix(line, "helm ") {
+				current.helm = append(current.helm, strings.TrimSpace(line))
+			}
 		case strings.HasPrefix(line, "#"):
-			within = strings.TrimSpace(line) == heading || within && strings.Index(line, " ") > level
+			found = append(found, section{heading: strings.TrimSpace(line)})
 		}
 	}
-	return blocks
+	return slices.DeleteFunc(found, func(s section) bool { return len(s.shell)+len(s.helm) == 0 })
+}
+
+// operations returns a section of docs/operations.md. Unless that has so many blocks of commands and lines of Helm's, the test
+// fails: whoever writes another one says here who runs it.
+func operations(t *testing.T, heading string, shell, helm int) section {
+	t.Helper()
+	page, err := os.ReadFile(repository("docs", "operations.md"))
+	noError(t, "read the documentation", err)
+	for _, s := range sections(string(page)) {
+		if s.heading != heading {
+			continue
+		}
+		if len(s.shell) != shell || len(s.helm) != helm {
+			t.Fatalf("%q in docs/operations.md has %d blocks of commands and %d lines of Helm's, want %d and %d", heading, len(s.shell), len(s.helm), shell, helm)
+		}
+		return s
+	}
+	t.Fatalf("docs/operations.md has no commands below %q", heading)
+	return section{}
+}
+
+// commands returns the n blocks of commands of a section of docs/operations.md.
+func commands(t *testing.T, heading string, n int) []string {
+	t.Helper()
+	return operations(t, heading, n, 0).shell
+}
+
+// Each section of docs/operations.md with commands is one that a test of this package asks for.
+func TestCommandsAreRun(t *testing.T) {
+	page, err := os.ReadFile(repository("docs", "operations.md"))
+	noError(t, "read the documentation", err)
+	files, err := filepath.Glob("*_test.go")
+	noError(t, "find the tests", err)
+	var tests strings.Builder
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		noError(t, "read the tests", err)
+		tests.Write(text)
+	}
+	for _, s := range sections(string(page)) {
+		if !regexp.MustCompile(`(commands|operations)\(t, "` + regexp.QuoteMeta(s.heading) + `"`).MatchString(tests.String()) {
+			t.Errorf("no test runs the commands below %q in docs/operations.md", s.heading)
+		}
+	}
 }
 
 // shell runs a block of commands as a user does who follows the documentation: in the repository's root, with kubectl and a
@@ -64,7 +113,8 @@ func (e *environment) shellIn(t *testing.T, root, block string) (string, error) 
 	t.Helper()
 	kubectl, err := binary.Build(t.Context(), binary.Kubectl, nil)
 	noError(t, "build kubectl", err)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	// A block may wait for several things.
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-e", "-c", block)
 	cmd.Dir = root
@@ -78,19 +128,15 @@ func (e *environment) shellIn(t *testing.T, root, block string) (string, error) 
 	return string(output), err
 }
 
-func TestShellBlocks(t *testing.T) {
-	const text = "# Title\n```sh\nearly\n```\n## One\ntext\n```sh\na\nb\n```\n```\nno command\n```\n```sh\n# c\n## Two\n```\n### Below\n```sh\nd\n```\n## Two\n```sh\ne\n```\n"
-	for _, tc := range []struct {
-		reason, heading string
-		want            []string
-	}{
-		{"all blocks of a section and of those in it", "## One", []string{"a\nb\n", "# c\n## Two\n", "d\n"}},
-		{"a section within one", "### Below", []string{"d\n"}},
-		{"the last section", "## Two", []string{"e\n"}},
-		{"no such section", "## Three", nil},
-	} {
-		if got := shellBlocks(text, tc.heading); strings.Join(got, "|") != strings.Join(tc.want, "|") {
-			t.Errorf("%s: %q, want %q", tc.reason, got, tc.want)
-		}
+func TestSections(t *testing.T) {
+	const page = "# Title\n```sh\nearly\n```\n## One\ntext\n```sh\na\nb\n```\n```\nno command\n```\n```sh\n# c\n## Two\n```\n" +
+		"### Below\n```yaml\nhelm \n```\n## Empty\n## Two\n  ```sh\ne\n  ```\n```\nkubectl f\nhelm g\n```\n"
+	want := []section{
+		{heading: "# Title", shell: []string{"early\n"}},
+		{heading: "## One", shell: []string{"a\nb\n", "# c\n## Two\n"}},
+		{heading: "## Two", shell: []string{"e\n"}, helm: []string{"helm g"}},
+	}
+	if diff := cmp.Diff(want, sections(page), cmp.AllowUnexported(section{})); diff != "" {
+		t.Errorf("sections (-want +got):\n%s", diff)
 	}
 }
