@@ -9,7 +9,7 @@ import (
 // Objects that the schema lets pass but that nobody would write. Each is answered clearly, and the next one still is.
 func TestAbsurdObjects(t *testing.T) {
 	t.Parallel()
-	e := start(t, setup{})
+	e := start(t, setup{withoutRaceDetector: true}) // some are so large that their verdict takes a good part of its time
 	e.namespace(t, "absurd")
 	many := make([]string, 10_000)
 	for i := range many {

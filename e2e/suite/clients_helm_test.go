@@ -19,7 +19,7 @@ import (
 // Helm creates and patches the Gateway before the VirtualService, and deletes the Namespace before both.
 func TestHelm(t *testing.T) {
 	t.Parallel()
-	e := start(t, setup{roles: []controlplane.Role{controlplane.Etcd, controlplane.APIServer, controlplane.ControllerManager}})
+	e := start(t, setup{replicas: 2, roles: []controlplane.Role{controlplane.Etcd, controlplane.APIServer, controlplane.ControllerManager}})
 	for _, tc := range []struct {
 		name       string
 		serverSide bool

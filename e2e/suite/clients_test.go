@@ -127,7 +127,7 @@ func (e *environment) wantGone(t *testing.T, namespace string) {
 // before the VirtualService.
 func TestFlux(t *testing.T) {
 	t.Parallel()
-	e := start(t, setup{roles: []controlplane.Role{controlplane.Etcd, controlplane.APIServer, controlplane.ControllerManager}})
+	e := start(t, setup{replicas: 2, roles: []controlplane.Role{controlplane.Etcd, controlplane.APIServer, controlplane.ControllerManager}})
 	t.Run("Lifecycle", func(t *testing.T) { testFluxLifecycle(t, e) })
 	t.Run("TakesOverNamespace", func(t *testing.T) { testFluxTakesOver(t, e) })
 }

@@ -113,9 +113,7 @@ func TestNoUnnoticedFalseAllowance(t *testing.T) {
 	if stored > 0 {
 		e.metric(t, fmt.Sprintf(`meshwarden_stored_findings{action="deny",rule="MW101"} %d`, stored))
 	}
-	if found := len(e.log.find("stored object does not comply", "MW101")); found != stored {
-		t.Errorf("%d lines of the log tell of %d objects", found, stored)
-	}
+	e.logged(t, stored, "stored object does not comply", "MW101")
 }
 
 // first calls the functions in order, until one fails.
@@ -177,7 +175,8 @@ func (e *environment) writeRound(ctx context.Context, name string, round int) er
 
 // One of two replicas is told to stop while clients write: no request fails.
 func TestStopUnderLoad(t *testing.T) {
-	e := start(t, setup{replicas: 2})
+	// As long as by default: by then this machine has to have noticed, too, that a replica is not ready any more.
+	e := start(t, setup{replicas: 2, args: []string{"--drain-delay=5s"}})
 	e.namespace(t, "pairs")
 	for round := range 2 {
 		stop := e.load(t, 4)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -26,7 +28,7 @@ import (
 )
 
 // patience is how long a test waits for what must come. It says nothing about how fast it should.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // environment is a control plane with Istio's CRDs and Meshwarden, for one test.
 type environment struct {
@@ -217,8 +219,8 @@ func (e *environment) policy(ctx context.Context, namespace string) (*networking
 	return p, e.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "allow-istio-communication"}, p)
 }
 
-// event waits for an Event of the reason about an object, and returns its note.
-func (e *environment) event(t *testing.T, reason, kind, namespace, name string) string {
+// event waits for an Event of the reason about an object whose note holds every part, and returns the note.
+func (e *environment) event(t *testing.T, reason, kind, namespace, name string, parts ...string) string {
 	t.Helper()
 	note := ""
 	e.eventually(t, fmt.Sprintf("Event %s on %s %s", reason, kind, name), func(ctx context.Context) error {
@@ -228,13 +230,13 @@ func (e *environment) event(t *testing.T, reason, kind, namespace, name string) 
 		}
 		var seen []string
 		for _, event := range list.Items {
-			if event.Reason == reason && event.Regarding.Kind == kind && event.Regarding.Name == name {
+			if event.Reason == reason && event.Regarding.Kind == kind && event.Regarding.Name == name && holds(event.Note, parts) {
 				note = event.Note
 				return nil
 			}
-			seen = append(seen, event.Reason+" "+event.Regarding.Kind+" "+event.Regarding.Name)
+			seen = append(seen, fmt.Sprintf("%s %s %s: %s", event.Reason, event.Regarding.Kind, event.Regarding.Name, event.Note))
 		}
-		return fmt.Errorf("not among %v", seen)
+		return fmt.Errorf("none with %q among these:\n%s", parts, strings.Join(seen, "\n"))
 	})
 	return note
 }
@@ -242,13 +244,76 @@ func (e *environment) event(t *testing.T, reason, kind, namespace, name string) 
 // metric waits until some replica's metrics hold the line.
 func (e *environment) metric(t *testing.T, line string) {
 	t.Helper()
+	name, _, _ := strings.Cut(line, "{")
 	e.eventually(t, "metric "+line, func(ctx context.Context) error {
-		for _, r := range e.replicas {
-			if text, err := r.Metrics(ctx); err == nil && strings.Contains("\n"+text, "\n"+line) {
+		var seen []string
+		for i, r := range e.replicas {
+			text, err := r.Metrics(ctx)
+			if err != nil {
+				seen = append(seen, fmt.Sprintf("replica %d: %v\n", i, err))
+				continue
+			}
+			if strings.Contains("\n"+text, "\n"+line) {
 				return nil
 			}
+			for other := range strings.Lines(text) {
+				if strings.HasPrefix(other, name) {
+					seen = append(seen, fmt.Sprintf("replica %d: %s", i, other))
+				}
+			}
 		}
-		return fmt.Errorf("no replica has it")
+		return fmt.Errorf("no replica has it, but these:\n%s", strings.Join(seen, ""))
+	})
+}
+
+// waitKnown waits until every replica knows of as many Gateways and VirtualServices as are stored. Any of them is asked next, and
+// what it does not know of, it neither warns of nor denies.
+func (e *environment) waitKnown(t *testing.T) {
+	t.Helper()
+	e.eventually(t, "every replica knows what is stored", func(ctx context.Context) error {
+		for _, kind := range []string{"Gateway", "VirtualService"} {
+			list := &unstructured.UnstructuredList{}
+			list.SetAPIVersion("networking.istio.io/v1")
+			list.SetKind(kind + "List")
+			if err := e.client.List(ctx, list); err != nil {
+				return err
+			}
+			line := fmt.Sprintf("\nmeshwarden_model_objects{kind=%q} %d\n", kind, len(list.Items))
+			for i, r := range e.replicas {
+				if text, err := r.Metrics(ctx); err != nil || !strings.Contains(text, line) {
+					return fmt.Errorf("replica %d does not know of %d objects of kind %s, or %w", i, len(list.Items), kind, err)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// logged waits until so many lines of the log hold every part. A line comes a moment after the answer that it is about.
+func (e *environment) logged(t *testing.T, n int, parts ...string) {
+	t.Helper()
+	e.eventually(t, fmt.Sprintf("%d lines of the log with %q", n, parts), func(context.Context) error {
+		if lines := e.log.find(parts...); len(lines) != n {
+			return fmt.Errorf("there are %d:\n%s", len(lines), strings.Join(lines, "\n"))
+		}
+		return nil
+	})
+}
+
+// update changes an object as the field manager, and reads it anew when others have written it in between.
+func (e *environment) update(t *testing.T, u *unstructured.Unstructured, manager string, change func(*unstructured.Unstructured)) {
+	t.Helper()
+	e.eventually(t, "change "+u.GetKind()+" "+u.GetName(), func(ctx context.Context) error {
+		now := u.DeepCopy()
+		if err := e.client.Get(ctx, client.ObjectKeyFromObject(u), now); err != nil {
+			return err
+		}
+		change(now)
+		err := e.client.Update(ctx, now, client.FieldOwner(manager))
+		if !apierrors.IsConflict(err) {
+			noError(t, "change "+u.GetKind()+" "+u.GetName(), err)
+		}
+		return err
 	})
 }
 
@@ -306,16 +371,17 @@ func (b *logBuffer) find(parts ...string) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var found []string
-lines:
 	for _, line := range b.lines {
-		for _, part := range parts {
-			if !strings.Contains(line, part) {
-				continue lines
-			}
+		if holds(line, parts) {
+			found = append(found, line)
 		}
-		found = append(found, line)
 	}
 	return found
+}
+
+// holds says whether every part is in the text.
+func holds(text string, parts []string) bool {
+	return !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(text, part) })
 }
 
 // repository returns the path of a file of the repository.

@@ -11,6 +11,7 @@ import (
 	"istio.io/istio/operator/pkg/render"
 	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -101,7 +102,9 @@ func has(u *unstructured.Unstructured, want string, path ...string) error {
 	for _, p := range path {
 		if items, ok := at.([]any); ok {
 			var i int
-			_, _ = fmt.Sscan(p, &i)
+			if _, err := fmt.Sscan(p, &i); err != nil || i >= len(items) {
+				return fmt.Errorf("%s of %s is %v, which has no %s", strings.Join(path, "."), u.GetName(), items, p)
+			}
 			at = items[i]
 			continue
 		}
@@ -121,6 +124,16 @@ func (e *environment) exists(t *testing.T, apiVersion, kind, namespace, name str
 	u.SetAPIVersion(apiVersion)
 	u.SetKind(kind)
 	return e.client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, u)
+}
+
+// withoutStatus returns an object without what its controllers write, and without the marks of whoever else wrote it: what is left
+// changes only when the operator or a user changes it.
+func withoutStatus(u *unstructured.Unstructured) map[string]any {
+	u = u.DeepCopy()
+	delete(u.Object, "status")
+	u.SetResourceVersion("")
+	u.SetManagedFields(slices.DeleteFunc(u.GetManagedFields(), func(f metav1.ManagedFieldsEntry) bool { return f.Manager != "istio-operator" }))
+	return u.Object
 }
 
 // events returns the notes of the Events of a reason about an IstioOperator.

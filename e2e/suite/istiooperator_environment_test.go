@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -25,6 +24,7 @@ import (
 
 	"github.com/meshwarden/meshwarden/e2e/binary"
 	"github.com/meshwarden/meshwarden/e2e/controlplane"
+	"github.com/meshwarden/meshwarden/e2e/internal/port"
 	"github.com/meshwarden/meshwarden/e2e/meshwarden"
 	"github.com/meshwarden/meshwarden/e2e/process"
 )
@@ -94,7 +94,7 @@ func (e *environment) grant(t *testing.T, namespace, serviceAccount string) stri
 // startReplica starts a process of the operator and waits until it is ready.
 func (o *operated) startReplica(t *testing.T) {
 	t.Helper()
-	r := &operatorReplica{health: freeAddress(t), metrics: freeAddress(t)}
+	r := &operatorReplica{health: reserved(t), metrics: reserved(t)}
 	var err error
 	r.Process, err = process.Start(process.Config{
 		Name: fmt.Sprintf("operator-%d", len(o.replicas)), Path: o.program, Log: o.log,
@@ -112,13 +112,13 @@ func (o *operated) startReplica(t *testing.T) {
 	o.replicas = append(o.replicas, r)
 }
 
-// freeAddress returns a loopback address that nothing listened on a moment ago.
-func freeAddress(t *testing.T) string {
+// reserved returns a loopback address for a program to listen on, which nobody else gets until the end of the test.
+func reserved(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	noError(t, "find a free port", err)
-	defer l.Close() // it only reserved the port
-	return l.Addr().String()
+	r, err := port.Reserve()
+	noError(t, "find an address", err)
+	t.Cleanup(r.Close)
+	return r.Address()
 }
 
 func read(ctx context.Context, url string) (string, error) {
@@ -143,10 +143,11 @@ func (o *operated) sum(t *testing.T, prefix string) float64 {
 	t.Helper()
 	total := 0.0
 	for _, r := range o.replicas {
-		text, err := read(t.Context(), "http://"+r.metrics+"/metrics")
-		if err != nil {
+		if r.ExitCode() >= 0 {
 			continue // it was killed
 		}
+		text, err := read(t.Context(), "http://"+r.metrics+"/metrics")
+		noError(t, "read the operator's metrics", err)
 		for line := range strings.Lines(text) {
 			var value float64
 			if _, err := fmt.Sscan(line[strings.LastIndex(line, " ")+1:], &value); err == nil && strings.HasPrefix(line, prefix) {

@@ -16,7 +16,7 @@ import (
 // conditions to many more changes.
 func TestNoiseIsKeptAway(t *testing.T) {
 	t.Parallel()
-	e := start(t, setup{})
+	e := start(t, setup{withoutRaceDetector: true}) // one object is so large that its verdict takes a good part of its time
 	e.namespace(t, "shop")
 	e.mustApply(t, gateway("shop", "gw", "shop.example.com"))
 	e.mustApply(t, virtualService("shop", "vs", "shop.example.com", "gw"))

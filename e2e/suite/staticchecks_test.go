@@ -48,6 +48,8 @@ func TestStaticChecks(t *testing.T) {
 	e.waitDenied(t, gateway("free", "probe", "*/*", "./a.example.com"), "MW204")
 	e.waitDenied(t, gateway("shop", "probe", "*"), "meshwarden.io/wildcards")
 	e.waitDenied(t, virtualService("shop", "probe", "*", "gw"), "meshwarden.io/wildcards")
+	e.waitWarned(t, gateway("shop", "probe", "B.example.com"), "MW113")
+	e.waitWarned(t, virtualService("shop", "probe", "B.example.com", "gw"), "MW113")
 	t.Run("Fixtures", func(t *testing.T) { e.testStaticFixtures(t) })
 	t.Run("Creation", func(t *testing.T) { e.testStaticCreation(t) })
 	t.Run("Older", func(t *testing.T) { e.testStaticOlder(t) })

@@ -30,11 +30,14 @@ func TestWalk(t *testing.T) {
 		readme, from string
 	}{
 		{
-			"make run", []binary.Binary{binary.ControlPlaneWithoutControllerManager, binary.Webhook}, plain,
+			"make run",
+			[]binary.Binary{binary.ControlPlaneWithoutControllerManager, binary.Webhook},
+			plain,
 			"the output of <code>make run</code>", "1. ",
 		},
 		{
-			"make run MESH=1", []binary.Binary{binary.ControlPlane, binary.Webhook, binary.Installer, binary.PilotDiscovery, binary.CertManager},
+			"make run MESH=1",
+			[]binary.Binary{binary.ControlPlane, binary.Webhook, binary.Installer, binary.PilotDiscovery, binary.CertManager},
 			append(slices.Clone(plain), "-installer", "-istiod", "-certmanager"),
 			"what <code>make run MESH=1</code> prints besides", "7. ",
 		},
