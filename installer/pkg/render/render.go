@@ -34,18 +34,22 @@ type Rendering struct {
 	Components []Component // in the order to install them; a component that is not enabled is absent
 	Namespace  string      // Istio's: values.global.istioNamespace
 	Revision   string      // of the control plane; "default" where the IstioOperator names none
-	Warnings   []string    // what Istio finds doubtful
+	Warnings   []string    // what is doubtful, in Istio's words or, for keys of the mesh configuration, as the texts of Faults
 }
 
 // InvalidError says that the IstioOperator itself is at fault: only a change of it helps, and rendering it again does not.
 type InvalidError struct{ Err error }
 
-// Error says what is wrong, on one line: Helm's errors have several.
+// Error says what is wrong, on one line for each fault.
 func (e *InvalidError) Error() string {
-	return "invalid IstioOperator: " + strings.Join(strings.Fields(e.Err.Error()), " ")
+	text := e.Err.Error()
+	if faults := Faults(nil); !errors.As(e.Err, &faults) {
+		text = oneLine(text)
+	}
+	return "invalid IstioOperator: " + text
 }
 
-// Unwrap returns the error of Istio's validation or charts.
+// Unwrap returns what is wrong: Faults, or another error.
 func (e *InvalidError) Unwrap() error { return e.Err }
 
 // Profiles returns the names of the profiles that the module ships, sorted.
@@ -82,7 +86,12 @@ func Render(o *unstructured.Unstructured, cluster kube.Client) (Rendering, error
 	var w warnings
 	sets, merged, err := generate(file, cluster, &w)
 	if err != nil {
-		return Rendering{}, &InvalidError{Err: err}
+		return Rendering{}, refused(o, file, cluster, err)
+	}
+	spec, _ := o.Object["spec"].(map[string]any)
+	_, doubts := Check(spec)
+	for _, d := range doubts {
+		w.add(d.String())
 	}
 	r := Rendering{
 		Components: components(sets),
@@ -90,7 +99,7 @@ func Render(o *unstructured.Unstructured, cluster kube.Client) (Rendering, error
 		Revision:   merged.GetPathStringOr("spec.values.revision", "default"),
 		Warnings:   w,
 	}
-	if err := checkRendering(r); err != nil {
+	if err := checkRendering(o, r); err != nil {
 		return Rendering{}, err
 	}
 	return r, nil
@@ -126,7 +135,8 @@ func write(o *unstructured.Unstructured) (string, error) {
 }
 
 // generate calls Istio's renderer. It turns a panic into an error, because some specs make the renderer panic before its validation sees them.
-// checkSpec knows those that were found (`components.ingressGateways: null`, `values.global: 5`) and says what is wrong with them; this is for the rest.
+// checkSpec and Check know those that were found (`components.ingressGateways: null`, `values.global: 5`) and say what is wrong with them; this is for
+// the rest.
 // A spec is user input, and must not bring the operator down for all the others.
 func generate(file string, cluster kube.Client, w *warnings) (sets []manifest.ManifestSet, merged values.Map, err error) {
 	defer func() {

@@ -83,6 +83,11 @@ func TestRender(t *testing.T) {
 			namespace: "istio-system", revision: "default",
 			warnings: []string{"components.pilot.k8s.replicaCount should not be set when values.pilot.autoscaleEnabled is true"},
 		},
+		{
+			reason: "a typo in the mesh configuration is doubtful", spec: `{profile: minimal, values: {meshConfig: {accessLogFil: a}}}`, components: []string{"Base", "Pilot"},
+			namespace: "istio-system", revision: "default",
+			warnings: []string{"spec.values.meshConfig.accessLogFil: unknown key; did you mean accessLogFile? (istiod ignores it, unless it is newer than Istio's charts in this program)"},
+		},
 	}
 	for _, tc := range tests {
 		t.Run(tc.reason, func(t *testing.T) {
@@ -160,20 +165,22 @@ func TestRenderRefuses(t *testing.T) {
 		{"a null entry, which makes Istio's renderer panic", `{components: {egressGateways: [{name: a}, null]}}`, `spec.components.egressGateways[1]: must not be null`},
 		{"a mapping where a list is expected", `{components: {ingressGateways: {}}}`, `ingressGateways`},
 		{"a list where a mapping is expected", `{components: {pilot: []}}`, `components.pilot`},
+		{"a component with a wrong type", `{components: {pilot: {enabled: perhaps}}}`, `enabled`},
 		{"an unknown component", `{components: {unknown: {}}}`, `unknown field "unknown"`},
 		{"an unknown key", `unknownKey: 1`, `unknown field "unknownKey"`},
-		{"an unknown value", `{values: {nonsense: 1}}`, `unknown field "nonsense"`},
+		{"an unknown value", `{values: {nonsense: 1}}`, `spec.values.nonsense: unknown key`},
 		{"values of a wrong type, which make Istio's renderer panic", `values: 5`, `spec.values: must be a mapping`},
-		{"global values of a wrong type, which do too", `{values: {global: []}}`, `spec.values.global: must be a mapping`},
+		{"global values of a wrong type, which do too", `{values: {global: []}}`, `spec.values.global: must be a mapping, and is a list`},
 		{"pilot values of a wrong type, which do too", `{values: {pilot: {cni: 5}}}`, `spec.values.pilot.cni: must be a mapping`},
 		{"a null that the charts look into, in one line", `{values: {global: {proxy: null}}}`, `<.Values.global.proxy.autoInject>: nil pointer evaluating`},
+		{"the same, with its path", `{values: {global: {proxy: null}}}`, `spec.values.global.proxy: helm render`},
 		{"an environment that is no list", `{components: {pilot: {k8s: {env: {a: b}}}}}`, `k8s.env`},
 		{"a null in an environment", `{components: {pilot: {k8s: {env: [null]}}}}`, `list element types are not identical`},
 		{"a bad hub", `hub: "a b"`, `bad hub`},
 		{"a bad tag", `tag: "a b"`, `bad tag`},
 		{"a bad revision", `revision: a b`, `invalid revision`},
 		{"a revision that Istio lets through and no Service can be named after", `revision: A`, `spec.revision: "A"`},
-		{"a bad mesh configuration", `{meshConfig: {defaultConfig: 5}}`, `cannot unmarshal`},
+		{"a bad mesh configuration", `{meshConfig: {defaultConfig: 5}}`, `spec.meshConfig.defaultConfig: must be a mapping, and is 5`},
 		{"a bad namespace", `{values: {global: {istioNamespace: No Name}}}`, `spec.values.global.istioNamespace: "No Name"`},
 		{
 			"an overlay that takes an object's name away",
@@ -199,6 +206,76 @@ func TestRenderRefuses(t *testing.T) {
 	}
 }
 
+// Each fault of the values comes by itself, with its path, be it ours or one that Istio's validation words.
+func TestRenderRefusesWithFaults(t *testing.T) {
+	tests := []struct {
+		reason, spec string
+		want         render.Faults
+	}{
+		{"one of ours", `{values: {pilot: {replicaCout: 1}}}`, render.Faults{{Path: "spec.values.pilot.replicaCout", Message: "unknown key; did you mean replicaCount?"}}},
+		{
+			"several of ours", `{values: {global: 5, pilot: {cni: []}}}`,
+			render.Faults{{Path: "spec.values.global", Message: "must be a mapping, and is 5"}, {Path: "spec.values.pilot.cni", Message: "must be a mapping, and is a list"}},
+		},
+		{
+			"several of Istio's", `{hub: "a b", values: {global: {proxy: {includeIPRanges: 10.0.0.0, excludeInboundPorts: "80,99999"}}, pilot: {affinity: {nodeAffinty: {}}}}}`,
+			render.Faults{
+				{Path: "spec.values.global.proxy.includeIPRanges", Message: `netip.ParsePrefix("10.0.0.0"): no '/'`},
+				{Path: "spec.values.global.proxy.excludeInboundPorts", Message: `value global.proxy.excludeInboundPorts:99999 falls outside range [0, 65535]`},
+				{Path: "spec.values.pilot.affinity", Message: `invalid schema for pilot.affinity: error unmarshaling JSON: while decoding JSON: json: unknown field "nodeAffinty"`},
+				{Message: "bad hub: repository can only contain the characters `abcdefghijklmnopqrstuvwxyz0123456789_-./`: a b/pilot"},
+			},
+		},
+		{
+			"what Istio says of a value that is somewhere in a list", `{values: {gateways: {istio-ingressgateway: {ingressPorts: [{port: 80}]}}}}`,
+			render.Faults{{
+				Path:    "spec.values.gateways.istio-ingressgateway",
+				Message: "port 80 is invalid: targetPort is set to 0, which requires root. Set targetPort to be greater than 1024 or configure values.gateways.istio-ingressgateway.runAsRoot=true",
+			}},
+		},
+		{
+			"ours, and what Istio says of the rest", `{components: {pilto: {}}, values: {global: {proxy: {includeIPRanges: a, logLevel: 5, resources: {limits: {cpu: 1}}}, imagePullSecrets: [5]}}}`,
+			render.Faults{
+				{Path: "spec.values.global.imagePullSecrets[0]", Message: "must be a string: put 5 in quotes"},
+				{Path: "spec.values.global.proxy.logLevel", Message: "must be a string: put 5 in quotes"},
+				{Path: "spec.values.global.proxy.resources.limits.cpu", Message: "must be a string: put 1 in quotes"},
+				{Message: `could not unmarshal: json: unknown field "pilto"`},
+			},
+		},
+		{
+			"ours, and Istio's about another value", `{values: {global: {proxy: {includeIPRanges: a, logLevel: 5}}}}`,
+			render.Faults{
+				{Path: "spec.values.global.proxy.logLevel", Message: "must be a string: put 5 in quotes"},
+				{Path: "spec.values.global.proxy.includeIPRanges", Message: `netip.ParsePrefix("a"): no '/'`},
+			},
+		},
+		{"what is no value", `{revision: a b}`, render.Faults{{Message: "invalid revision specified: a b"}}},
+	}
+	for _, tc := range tests {
+		t.Run(tc.reason, func(t *testing.T) {
+			_, err := render.Render(istioOperator(t, tc.spec), nil)
+			var got render.Faults
+			errors.As(err, &got)
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("faults (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A status has room for the first faults, and each is a line.
+func TestInvalidError(t *testing.T) {
+	faults := make(render.Faults, 22)
+	for i := range faults {
+		faults[i] = render.Fault{Path: "spec.values.a", Message: "broken\n\tinto lines"}
+	}
+	got := (&render.InvalidError{Err: faults}).Error()
+	line := "spec.values.a: broken into lines\n"
+	if want := "invalid IstioOperator: " + strings.Repeat(line, 20) + "and 2 more"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // unreachable is a cluster that does not say its version.
 type unreachable struct{ kube.Client }
 
@@ -216,7 +293,7 @@ func TestRenderWithoutCluster(t *testing.T) {
 
 func TestRenderLeavesNoFile(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	for _, spec := range []string{`profile: minimal`, `{profile: minimal, hub: "a b"}`} {
+	for _, spec := range []string{`profile: minimal`, `{profile: minimal, hub: "a b"}`, `{values: {global: 5}}`} {
 		_, _ = render.Render(istioOperator(t, spec), nil)
 	}
 	left, err := os.ReadDir(os.TempDir())
