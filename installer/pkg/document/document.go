@@ -27,6 +27,9 @@ type Document struct {
 	Name                  string         // of the IstioOperator
 	Version               string         // the tag of Istio's images; "" leaves it to the installer
 	Values                map[string]any // Istio's values, as JSON would hold them; nil where there are none
+
+	valuesPath string // of Values in the file: specification.applications[0].istio_spec.values
+	places     place  // of what is in Values
 }
 
 // The kind of document and the application that are read.
@@ -49,12 +52,13 @@ func profiles() []string {
 	return []string{"ambient", "default", "demo", "empty", "minimal", "openshift", "openshift-ambient", "preview", "remote", "stable"}
 }
 
-// Read reads the content of a file. The name is only for messages. The error is a Faults with everything that is wrong.
+// Read reads the content of a file. The name is only for messages. The error is a Faults with everything that is wrong; of the Document there are then
+// only the Values, as far as they could be read, so that somebody who knows Istio can add what is wrong with them.
 func Read(name string, content []byte) (Document, error) {
 	r := newReader(name)
 	d := r.find(content)
 	if len(r.faults) > 0 {
-		return Document{}, r.sorted()
+		return Document{Values: d.Values, valuesPath: d.valuesPath, places: d.places}, NewFaults(name, r.faults)
 	}
 	return d, nil
 }
@@ -122,26 +126,28 @@ func (r *reader) istioSpec(n *yaml.Node, path string, d *Document) {
 		r.fault(k, path+".version", "%q is no tag of an image: letters, digits, '_', '.' and '-', at most 128 of them, and no '.' or '-' first", d.Version)
 	}
 	if k := keys["values"]; k != nil {
-		d.Values = r.values(k, path+".values", d.IstioNamespace)
+		d.valuesPath = path + ".values"
+		d.Values, d.places = r.values(k, d.valuesPath, d.IstioNamespace)
 	}
 }
 
 // values reads Istio's values. What Istio makes of them is for its own validation; only Istio's namespace is known here, and must not be contradicted.
-func (r *reader) values(n *yaml.Node, path, istioNamespace string) map[string]any {
+func (r *reader) values(n *yaml.Node, path, istioNamespace string) (map[string]any, place) {
 	if isNull(n) {
-		return nil // all of them commented out
+		return nil, place{} // all of them commented out
 	}
 	keys := r.mapping(n, path)
 	if keys == nil {
-		return nil
+		return nil, place{}
 	}
-	values, _ := r.value(n, path).(map[string]any)
+	read, places := r.value(n, path)
+	values, _ := read.(map[string]any)
 	global, _ := values["global"].(map[string]any)
 	if namespace, ok := global["istioNamespace"]; ok && namespace != istioNamespace {
 		at := r.mapping(keys["global"], path+".global")["istioNamespace"]
 		r.fault(cmp.Or(at, n), path+".global.istioNamespace", "%v contradicts namespaces.istio, which is %q; leave it out", namespace, istioNamespace)
 	}
-	return values
+	return values, places
 }
 
 // namespace reads the name of a namespace, and reports whether there is a good one.

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v3"
 
@@ -87,7 +89,7 @@ func TestReadGood(t *testing.T) {
 		}
 		got[name] = d
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(document.Document{})); diff != "" {
 		t.Errorf("documents (-want +got):\n%s", diff)
 	}
 }
@@ -269,5 +271,97 @@ func FuzzRead(f *testing.F) {
 		case err == nil && len(d.Watched) == 0:
 			t.Error("a document without a watched namespace got through")
 		}
+		for _, path := range paths(d.Values, "") {
+			if f, ok := d.Fault(path[1:], ""); !ok || f.Line < 1 || f.Line > 1+len(content) {
+				t.Errorf("%q is found: %t, in line %d", path, ok, f.Line)
+			}
+		}
 	})
+}
+
+// paths returns the path of everything in a value, as messages have it, with a dot at its beginning.
+func paths(v any, at string) []string {
+	var all []string
+	add := func(path string, inner any) {
+		all = append(append(all, path), paths(inner, path)...)
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		for key, inner := range v {
+			add(at+"."+key, inner)
+		}
+	case []any:
+		for i, inner := range v {
+			add(fmt.Sprintf("%s[%d]", at, i), inner)
+		}
+	}
+	return all
+}
+
+func TestFault(t *testing.T) {
+	content := `kind: configuration/applications
+specification:
+  applications:
+  - &other
+    name: other
+    small: &small
+      cpu: 10m
+      "a.b/c[0]":
+        memory: 1Gi
+  - name: istio
+    istio_spec:
+      values:
+        global: {proxy: {resources:
+          *small}}
+        pilot:
+          <<: [*small, *other]
+          cpu: 1
+          tolerations:
+          - key: a
+          -
+            key: b
+          - *small
+        a:
+          b: 1
+        a.b: 2
+`
+	tests := []struct {
+		reason, path string
+		line         int
+	}{
+		{"a key, and not the line where its value begins", "global.proxy.resources", 13},
+		{"what an alias stands for is where its anchor is", "global.proxy.resources.cpu", 7},
+		{"a key with dots and brackets", "global.proxy.resources.a.b/c[0].memory", 9},
+		{"a merged key", "pilot.a.b/c[0]", 8},
+		{"a merged key of the second mapping", "pilot.name", 5},
+		{"a key that another one yields to", "pilot.cpu", 17},
+		{"an item", "pilot.tolerations[0].key", 19},
+		{"an item that begins below its hyphen", "pilot.tolerations[1].key", 21},
+		{"an item that is an alias", "pilot.tolerations[2]", 22},
+		{"two keys that read alike: the one within the other", "a.b", 24},
+		{"what is not there", "pilot.tolerations[3]", 0},
+		{"what is not there, below a text", "a.b.c", 0},
+		{"no number", "pilot.tolerations[a]", 0},
+		{"no path", "pilot[", 0},
+		{"all values, of which the first line counts", "", 13},
+	}
+	d, err := document.Read("document.yaml", []byte(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range tests {
+		t.Run(tc.reason, func(t *testing.T) {
+			want := document.Fault{Line: tc.line, Path: strings.TrimSuffix("specification.applications[1].istio_spec.values."+tc.path, "."), Message: "m"}
+			got, ok := d.Fault(tc.path, "m")
+			if tc.line == 0 {
+				if ok {
+					t.Errorf("found in line %d", got.Line)
+				}
+				return
+			}
+			if diff := cmp.Diff(want, got); !ok || diff != "" {
+				t.Errorf("found: %t, fault (-want +got):\n%s", ok, diff)
+			}
+		})
+	}
 }

@@ -39,16 +39,16 @@ func (r *reader) fault(n *yaml.Node, path, format string, args ...any) {
 	r.faults = append(r.faults, Fault{Line: n.Line, Path: path, Message: fmt.Sprintf(format, args...)})
 }
 
-// sorted returns the faults in the order of their lines, each once: what an anchor holds is read as often as there are aliases to it.
-func (r *reader) sorted() *Faults {
+// NewFaults returns faults in the order of their lines, each once: what an anchor holds is read as often as there are aliases to it.
+func NewFaults(file string, faults []Fault) *Faults {
 	seen := map[Fault]bool{}
-	var faults []Fault
-	for _, f := range r.faults {
+	var once []Fault
+	for _, f := range faults {
 		if !seen[f] {
 			seen[f] = true
-			faults = append(faults, f)
+			once = append(once, f)
 		}
 	}
-	slices.SortStableFunc(faults, func(a, b Fault) int { return cmp.Compare(a.Line, b.Line) })
-	return &Faults{File: r.file, Faults: faults}
+	slices.SortStableFunc(once, func(a, b Fault) int { return cmp.Compare(a.Line, b.Line) })
+	return &Faults{File: file, Faults: once}
 }

@@ -8,28 +8,34 @@ import (
 )
 
 // value returns a node as JSON would hold it, and with the types that Kubernetes' unstructured objects allow: map[string]any, []any, string, bool, int64,
-// float64 and nil.
-func (r *reader) value(n *yaml.Node, path string) any {
+// float64 and nil. The place is that of the node, with the places of what it holds.
+func (r *reader) value(n *yaml.Node, path string) (any, place) {
+	at := place{line: n.Line}
 	source := r.follow(n, path)
 	if source == nil || !r.enter(source, path) {
-		return nil
+		return nil, at
 	}
 	defer r.leave(source)
 	switch source.Kind {
 	case yaml.MappingNode:
 		m := map[string]any{}
+		at.keys = map[string]place{}
 		for _, f := range r.fields(source, path) {
-			m[f.key.Value] = r.value(f.value, join(path, f.key.Value))
+			key := f.key.Value
+			v, inner := r.value(f.value, join(path, key))
+			inner.line = f.key.Line // where the key is, even if its value begins below
+			m[key], at.keys[key] = v, inner
 		}
-		return m
+		return m, at
 	case yaml.SequenceNode:
 		list := make([]any, 0, len(source.Content))
 		for i, item := range source.Content {
-			list = append(list, r.value(item, fmt.Sprintf("%s[%d]", path, i)))
+			v, inner := r.value(item, fmt.Sprintf("%s[%d]", path, i))
+			list, at.items = append(list, v), append(at.items, inner)
 		}
-		return list
+		return list, at
 	default:
-		return r.scalar(source, path)
+		return r.scalar(source, path), at
 	}
 }
 
