@@ -27,9 +27,13 @@ const (
 	labelRevision       = "istio.io/rev"
 )
 
-// ownerOf returns the IstioOperator that an object is marked as belonging to; an empty one if it is not marked.
+// ownerOf returns the IstioOperator that an object is marked as belonging to; an empty one if it is not marked. What the charts render for
+// nobody, as for Helm, says just that in the label.
 func ownerOf(o *unstructured.Unstructured) types.NamespacedName {
 	labels := o.GetLabels()
+	if labels[labelOwner] == "unknown" && labels[labelOwnerNamespace] == "" {
+		return types.NamespacedName{}
+	}
 	return types.NamespacedName{Namespace: labels[labelOwnerNamespace], Name: labels[labelOwner]}
 }
 

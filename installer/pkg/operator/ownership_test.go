@@ -98,6 +98,7 @@ func TestDisputed(t *testing.T) {
 		"Own":            {"What it owns is not disputed.", share{self, same}, nil, ""},
 		"OwnOfDead":      {"What a dead IstioOperator of a watched namespace left behind is taken over.", share{self, same}, configMap("istio", "a", labelOwner, "dead", labelOwnerNamespace, "mesh-two"), ""},
 		"Adopted":        {"What istioctl installed names no owner, and is taken over.", share{self, same}, configMap("istio", "a", labelOwnerNamespace, "elsewhere"), ""},
+		"OfNobody":       {"What the charts render for Helm or for kubectl says that nobody owns it.", share{self, same}, configMap("istio", "a", labelOwner, "unknown"), ""},
 		"Unwatched":      {"Two operators that watch different namespaces must not fight.", share{self, same}, configMap("istio", "a", labelOwner, "theirs", labelOwnerNamespace, "elsewhere"), "ConfigMap istio-system/istio belongs to IstioOperator elsewhere/theirs"},
 		"SharedEqual":    {"Equal content is left to the owner.", share{other, same}, nil, ""},
 		"SharedUnequal":  {"Different content cannot both be.", share{other, "different"}, nil, "ConfigMap istio-system/istio belongs to the older IstioOperator mesh-two/older"},
