@@ -29,6 +29,8 @@ const (
 	shortestPause, longestPause = 500 * time.Millisecond, time.Minute
 	// What was put right is left alone for a time that begins so and doubles up to the longest pause while somebody undoes it.
 	firstTruce = 100 * time.Millisecond
+	// A CRD or a right that is missing at the start may come at any time. Until then the log says what is missing, and Ready that nothing is done.
+	longestStart = 365 * 24 * time.Hour
 )
 
 // Options say what the reconciler works with. All are required.
@@ -43,7 +45,7 @@ type Options struct {
 	Clock   clock.PassiveClock
 }
 
-// Setup adds the controller to a manager, whose cache has to be as CacheOptions says.
+// Setup adds the controller to a manager, whose cache has to be as CacheOptions says, and whose mapper that of NewMapper.
 func Setup(mgr manager.Manager, options Options) error {
 	// The manager's own client would answer some reads from the cache.
 	c, err := client.New(mgr.GetConfig(), client.Options{HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()})
@@ -61,6 +63,7 @@ func Setup(mgr manager.Manager, options Options) error {
 	ctl, err := controller.New("istiooperator", mgr, controller.Options{
 		Reconciler:              r,
 		MaxConcurrentReconciles: 1,
+		CacheSyncTimeout:        longestStart,
 		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](shortestPause, longestPause),
 	})
 	if err != nil {

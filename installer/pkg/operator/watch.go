@@ -2,7 +2,9 @@ package operator
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 
@@ -13,10 +15,13 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
@@ -37,6 +42,39 @@ func CacheOptions(namespaces []string) (cache.Options, error) {
 		DefaultTransform:     Slim,
 		ByObject:             map[client.Object]cache.ByObject{ofKind(GroupVersionKind()): {Namespaces: watched}},
 	}, nil
+}
+
+// mapper knows the resource of IstioOperators without asking, so that a manager can be made, and can watch, before their CRD is there.
+type mapper struct{ meta.RESTMapper }
+
+// RESTMapping implements meta.RESTMapper.
+func (m mapper) RESTMapping(kind schema.GroupKind, versions ...string) (*meta.RESTMapping, error) {
+	if ours := GroupVersionKind(); kind == ours.GroupKind() {
+		resource := ours.GroupVersion().WithResource("istiooperators")
+		return &meta.RESTMapping{Resource: resource, GroupVersionKind: ours, Scope: meta.RESTScopeNamespace}, nil
+	}
+	return m.RESTMapper.RESTMapping(kind, versions...)
+}
+
+// NewMapper returns the mapper that a manager needs for Setup. It implements manager.Options.MapperProvider.
+func NewMapper(config *rest.Config, c *http.Client) (meta.RESTMapper, error) {
+	asking, err := apiutil.NewDynamicRESTMapper(config, c)
+	return mapper{asking}, err
+}
+
+// Ready returns what says whether the IstioOperators of the namespaces can be seen: their CRD is there, and so is the right to list them. A replica that
+// stands by asks for the same.
+func Ready(c cache.Cache) healthz.Checker {
+	return func(request *http.Request) error {
+		informer, err := c.GetInformer(request.Context(), ofKind(GroupVersionKind()), cache.BlockUntilSynced(false))
+		if err != nil {
+			return fmt.Errorf("watch IstioOperators: %w", err)
+		}
+		if !informer.HasSynced() {
+			return errors.New("the IstioOperators have not been listed yet")
+		}
+		return nil
+	}
 }
 
 // watches are the kinds that are watched. A kind that the cluster does not have yet is watched as soon as it is rendered and there.

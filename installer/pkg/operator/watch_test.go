@@ -1,13 +1,21 @@
 package operator
 
 import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllertest"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 )
 
@@ -126,5 +134,49 @@ func TestImageTag(t *testing.T) {
 		if got := imageTag(image); got != want {
 			t.Errorf("%q: got %q, want %q", image, got, want)
 		}
+	}
+}
+
+// seen is a cache that has an informer, or an error in its place.
+type seen struct {
+	cache.Cache
+	informer cache.Informer
+	err      error
+}
+
+func (s seen) GetInformer(context.Context, client.Object, ...cache.InformerGetOption) (cache.Informer, error) {
+	return s.informer, s.err
+}
+
+func TestReady(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		cache  seen
+		want   string
+	}{
+		"Listed":    {reason: "It sees what it is there for.", cache: seen{informer: controllertest.NewFakeInformer(controllertest.Synced)}},
+		"Forbidden": {reason: "The informer lists until it may.", cache: seen{informer: controllertest.NewFakeInformer()}, want: "the IstioOperators have not been listed yet"},
+		"NoCRD":     {reason: "Without the kind there is no informer.", cache: seen{err: errors.New("no matches for kind")}, want: "watch IstioOperators: no matches for kind"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := ""
+			if err := Ready(tc.cache)(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil)); err != nil {
+				got = err.Error()
+			}
+			if got != tc.want {
+				t.Errorf("%s: %q, want %q", tc.reason, got, tc.want)
+			}
+		})
+	}
+}
+
+func TestMapper(t *testing.T) {
+	m := mapper{meta.NewDefaultRESTMapper(nil)} // a cluster without any kind
+	mapping, err := m.RESTMapping(GroupVersionKind().GroupKind(), GroupVersionKind().Version)
+	if err != nil || mapping.Resource.Resource != "istiooperators" || mapping.Scope.Name() != meta.RESTScopeNameNamespace {
+		t.Errorf("mapping %v, error %v: IstioOperators are known before their CRD is there", mapping, err)
+	}
+	if _, err := m.RESTMapping(Kinds()[0].GroupKind()); !meta.IsNoMatchError(err) {
+		t.Errorf("error %v: the cluster is asked for other kinds", err)
 	}
 }

@@ -3,6 +3,7 @@ package operator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -22,6 +23,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/meshwarden/meshwarden/cmd/webhook/version"
+	"github.com/meshwarden/meshwarden/installer/cmd/installer/exitcode"
 	"github.com/meshwarden/meshwarden/installer/pkg/operator"
 	"github.com/meshwarden/meshwarden/installer/pkg/render"
 )
@@ -42,7 +44,7 @@ others stand by.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			config, err := o.validate()
 			if err != nil {
-				return err
+				return exitcode.OfInput(err)
 			}
 			log, err := config.Build()
 			if err != nil {
@@ -87,6 +89,7 @@ func run(ctx context.Context, o *Options, log logr.Logger) error {
 		HealthProbeBindAddress:        o.HealthAddress,
 		Metrics:                       metricsserver.Options{BindAddress: o.MetricsAddress},
 		Cache:                         cache,
+		MapperProvider:                operator.NewMapper,
 	})
 	if err != nil {
 		return fmt.Errorf("cannot set up the manager with the API server at %s: %w", config.Host, err)
@@ -109,10 +112,8 @@ func run(ctx context.Context, o *Options, log logr.Logger) error {
 	if err := version.RegisterMetric(metrics.Registry); err != nil {
 		return err
 	}
-	for name, add := range map[string]func(string, healthz.Checker) error{"healthz": mgr.AddHealthzCheck, "readyz": mgr.AddReadyzCheck} {
-		if err := add("ping", healthz.Ping); err != nil {
-			return fmt.Errorf("cannot add /%s: %w", name, err)
-		}
+	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("istiooperators", operator.Ready(mgr.GetCache()))); err != nil {
+		return fmt.Errorf("cannot add /healthz and /readyz: %w", err)
 	}
 	log.Info("starting", "version", built.Version, "commit", built.Commit, "namespaces", o.WatchNamespaces)
 	if err := mgr.Start(ctx); err != nil {
