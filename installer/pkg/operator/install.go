@@ -76,7 +76,7 @@ func (r *Reconciler) component(ctx context.Context, o *unstructured.Unstructured
 		return componentState{phase: failed, message: dispute, final: true}, 0, nil
 	}
 	due, changed, pause := r.due(o, s, c)
-	if len(awaited) > 0 && changed {
+	if len(awaited) > 0 && changed && !r.finished(o, c.Name) {
 		return componentState{phase: reconciling, message: "waits for " + strings.Join(awaited, " and ")}, pause, nil
 	}
 	if len(due) > 0 {
@@ -97,6 +97,15 @@ func (r *Reconciler) component(ctx context.Context, o *unstructured.Unstructured
 		return componentState{phase: reconciling, message: strings.Join(state.Waiting, "\n")}, pause, nil
 	}
 	return componentState{phase: healthy}, pause, nil
+}
+
+// finished says whether the status tells that a component was brought to the cluster as it is described now, by this version of the operator: by the
+// replica that led before, whose records this process does not have.
+func (r *Reconciler) finished(o *unstructured.Unstructured, component string) bool {
+	generation, _, _ := unstructured.NestedInt64(o.Object, "status", "observedGeneration")
+	version, _, _ := unstructured.NestedString(o.Object, "status", "operatorVersion")
+	state, _, _ := unstructured.NestedString(o.Object, "status", "componentStatus", component, "status")
+	return generation == o.GetGeneration() && version == r.options.Version && state == string(healthy)
 }
 
 // due returns the objects of a component that have to be applied, or at least compared with the API server's, and whether any of them was never applied

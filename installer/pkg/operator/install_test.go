@@ -69,3 +69,34 @@ func TestDue(t *testing.T) {
 		})
 	}
 }
+
+func TestFinished(t *testing.T) {
+	status := func(generation int64, version string, phase phase) map[string]any {
+		return map[string]any{"observedGeneration": generation, "operatorVersion": version, "componentStatus": map[string]any{"Pilot": map[string]any{"status": string(phase)}}}
+	}
+	for name, tc := range map[string]struct {
+		reason string
+		status map[string]any
+		want   bool
+	}{
+		"New":          {reason: "Nobody has looked at it yet."},
+		"Finished":     {reason: "Another replica did the same before.", status: status(2, "v1.0.0", healthy), want: true},
+		"Changed":      {reason: "What was finished is described differently now.", status: status(1, "v1.0.0", healthy)},
+		"Upgraded":     {reason: "Another version of the operator has other charts.", status: status(2, "v0.9.0", healthy)},
+		"Unhealthy":    {reason: "Whether all of it was applied is not known.", status: status(2, "v1.0.0", reconciling)},
+		"NotInstalled": {reason: "Another component was finished.", status: map[string]any{"observedGeneration": int64(2), "operatorVersion": "v1.0.0", "componentStatus": map[string]any{"Base": map[string]any{"status": "HEALTHY"}}}},
+		"Nonsense":     {reason: "Somebody else wrote it.", status: map[string]any{"observedGeneration": "2", "componentStatus": "HEALTHY"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := ofKind(GroupVersionKind())
+			o.SetGeneration(2)
+			if tc.status != nil {
+				o.Object["status"] = tc.status
+			}
+			r := &Reconciler{options: Options{Version: "v1.0.0"}}
+			if got := r.finished(o, "Pilot"); got != tc.want {
+				t.Errorf("%s: %v, want %v", tc.reason, got, tc.want)
+			}
+		})
+	}
+}
