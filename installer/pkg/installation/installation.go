@@ -64,7 +64,8 @@ func New(d document.Document, o Options) (Plan, error) {
 }
 
 // namespaces returns those of the document, each once. They opt out of Meshwarden's onboarding, as they may have other names than those that it leaves
-// alone by itself; not of injection, which gateways of the users' own may want there.
+// alone by itself; not of injection, which gateways of the users' own may want there. Where the operator lives alone, its namespace takes no pods but such as
+// its own, which keep to the strictest Pod Security; Istio's do not under every profile.
 func namespaces(d document.Document) []*unstructured.Unstructured {
 	var names []string
 	var objects []*unstructured.Unstructured
@@ -77,7 +78,13 @@ func namespaces(d document.Document) []*unstructured.Unstructured {
 		o.SetAPIVersion("v1")
 		o.SetKind("Namespace")
 		o.SetName(n)
-		o.SetLabels(map[string]string{ManagedByLabel: ManagedBy, "meshwarden.io/onboarding": "disabled"})
+		labels := map[string]string{ManagedByLabel: ManagedBy, "meshwarden.io/onboarding": "disabled"}
+		if n == d.OperatorNamespace && n != d.IstioNamespace && !slices.Contains(d.Watched, n) {
+			for _, mode := range []string{"enforce", "audit", "warn"} {
+				labels["pod-security.kubernetes.io/"+mode] = "restricted"
+			}
+		}
+		o.SetLabels(labels)
 		objects = append(objects, o)
 	}
 	return objects

@@ -38,6 +38,11 @@ func outline(t *testing.T, p installation.Plan) string {
 		if label := o.GetLabels()["meshwarden.io/onboarding"]; label != "" {
 			fmt.Fprintf(&b, " onboarding=%s", label)
 		}
+		for _, mode := range []string{"enforce", "audit", "warn"} {
+			if level := o.GetLabels()["pod-security.kubernetes.io/"+mode]; level != "" {
+				fmt.Fprintf(&b, " %s=%s", mode, level)
+			}
+		}
 		subjects, _, _ := unstructured.NestedSlice(o.Object, "subjects")
 		for _, s := range subjects {
 			m := s.(map[string]any)
@@ -62,7 +67,7 @@ func TestNew(t *testing.T) {
 	}{
 		{
 			reason: "the reference document", options: installation.Options{ImageRegistry: "registry.example:5000", Version: "v1.2.3"},
-			want: `Namespace istio-operator onboarding=disabled
+			want: `Namespace istio-operator onboarding=disabled enforce=restricted audit=restricted warn=restricted
 Namespace istio-system onboarding=disabled
 CustomResourceDefinition istiooperators.install.istio.io
 ServiceAccount istio-operator/istio-operator
@@ -91,7 +96,8 @@ spec:
 `,
 		},
 		{
-			reason: "every key, and namespaces of other names: each is created once, and the operator sees IstioOperators in the watched ones only",
+			reason: "every key, and namespaces of other names: each is created once, the operator sees IstioOperators in the watched ones only, and its own takes " +
+				"whatever pods they ask for, as it is one of them",
 			document: func(d *document.Document) {
 				*d = document.Document{
 					Enabled: true, OperatorNamespace: "ops", Watched: []string{"one", "ops", "two"}, IstioNamespace: "mesh", Profile: "demo", Name: "main", Version: "1.30.0",
