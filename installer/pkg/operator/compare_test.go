@@ -2,12 +2,15 @@ package operator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 
 	"github.com/fluxcd/pkg/ssa"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -22,21 +25,36 @@ func TestCompare(t *testing.T) {
 		stored string
 		// writes is how often somebody else writes an annotation right after the object was read.
 		writes int
-		want   ssa.Action
-		err    string
+		// created is set where somebody else creates it right after it was not found.
+		created bool
+		// unreadable is set where the API server refuses to show it.
+		unreadable bool
+		want       ssa.Action
+		err        string
 	}{
 		"Same":    {reason: "Nothing is to be done.", stored: "as described", want: ssa.UnchangedAction},
 		"Drifted": {reason: "Somebody changed it.", stored: "edited", want: ssa.ConfiguredAction},
 		"Gone":    {reason: "Somebody deleted it.", want: ssa.CreatedAction},
 		"Between": {reason: "An annotation of somebody else is no drift, whenever it was written.", stored: "as described", writes: 3, want: ssa.UnchangedAction},
 		"Both":    {reason: "The drift is found all the same.", stored: "edited", writes: 3, want: ssa.ConfiguredAction},
-		"Always":  {reason: "It does not go on for ever.", stored: "as described", writes: never, err: "compare ConfigMap istio-system/istio: others write it as fast as it can be read"},
+		"Created": {reason: "Somebody else was faster.", created: true, want: ssa.UnchangedAction},
+		"Unreadable": {
+			reason: "The API server's own words tell what is missing.", stored: "as described", unreadable: true,
+			err: "read ConfigMap istio-system/istio: configmaps \"istio\" is forbidden: no right",
+		},
+		"Always": {reason: "It does not go on for ever.", stored: "as described", writes: never, err: "compare ConfigMap istio-system/istio: others write it as fast as it can be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			writes := 0
 			b := fake.NewClientBuilder().WithInterceptorFuncs(interceptor.Funcs{
 				Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
+					if tc.unreadable {
+						return apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, key.Name, errors.New("no right"))
+					}
 					err := c.Get(ctx, key, o, options...)
+					if tc.created && apierrors.IsNotFound(err) {
+						return errors.Join(err, c.Create(ctx, configMap("istio", "as described")))
+					}
 					if writes < tc.writes {
 						writes++
 						other := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}

@@ -100,7 +100,8 @@ func (r *Reconciler) component(ctx context.Context, o *unstructured.Unstructured
 }
 
 // finished says whether the status tells that a component was brought to the cluster as it is described now, by this version of the operator: by the
-// replica that led before, whose records this process does not have.
+// replica that led before, whose records this process does not have. That Kubernetes was upgraded since, on which a rendering depends too, is not seen:
+// what is different for that does not wait for the component before it.
 func (r *Reconciler) finished(o *unstructured.Unstructured, component string) bool {
 	generation, _, _ := unstructured.NestedInt64(o.Object, "status", "observedGeneration")
 	version, _, _ := unstructured.NestedString(o.Object, "status", "operatorVersion")
@@ -155,9 +156,7 @@ func (r *Reconciler) applyAll(ctx context.Context, o *unstructured.Unstructured,
 		rendered = append(rendered, c.Objects...)
 	}
 	byAutoscaler := scaled(rendered)
-	applied := objects{}
 	for _, desired := range due {
-		applied[object.UnstructuredToObjMetadata(desired)] = desired
 		if !mayYield(desired) {
 			continue
 		}
@@ -214,6 +213,11 @@ func (r *Reconciler) compare(ctx context.Context, desired *unstructured.Unstruct
 		}
 		if merged == nil || stored.GetResourceVersion() == merged.GetResourceVersion() {
 			return change.Action, nil
+		}
+		if stored.GetResourceVersion() == "" { // it came meanwhile, or could not be read, which Diff takes for the same
+			if err := r.client.Get(ctx, client.ObjectKeyFromObject(desired), stored); client.IgnoreNotFound(err) != nil {
+				return "", fmt.Errorf("read %s: %w", title(desired), err)
+			}
 		}
 	}
 	return "", fmt.Errorf("compare %s: others write it as fast as it can be read", title(desired))

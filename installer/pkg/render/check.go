@@ -54,12 +54,12 @@ func checkRendering(o *unstructured.Unstructured, r Rendering) error {
 	}
 	owners := map[string]string{}
 	for _, c := range r.Components {
-		for _, o := range c.Objects {
-			if o.GetName() == "" {
-				return invalid("", "component %s: a %s has no name left; see the overlays of the component", c.Name, o.GetKind())
+		for _, object := range c.Objects {
+			if object.GetName() == "" {
+				return invalid("", "component %s: a %s has no name left; see the overlays of the component", c.Name, object.GetKind())
 			}
 			// istioctl lets the last one win; an operator that repairs drift would change the object to and fro for ever.
-			name := o.GetKind() + " " + strings.TrimPrefix(o.GetNamespace()+"/"+o.GetName(), "/")
+			name := object.GetKind() + " " + strings.TrimPrefix(object.GetNamespace()+"/"+object.GetName(), "/")
 			if other, ok := owners[name]; ok {
 				return invalid("", "%s is described twice, by component %s and by %s: give each gateway a name of its own", name, other, c.Name)
 			}

@@ -27,11 +27,12 @@ func refused(o *unstructured.Unstructured, file string, cluster kube.Client, err
 	}
 	rest := o.DeepCopy()
 	rest.Object["spec"] = sound
-	if file, err := write(rest); err == nil {
-		defer func() { _ = os.Remove(file) }()
-		faults = append(faults, placed(complaints(file, cluster), values)...)
+	restFile, err := write(rest)
+	if err != nil {
+		return &InvalidError{Err: faults} // which are enough to refuse it
 	}
-	return &InvalidError{Err: faults}
+	defer func() { _ = os.Remove(restFile) }()
+	return &InvalidError{Err: append(faults, placed(complaints(restFile, cluster), values)...)}
 }
 
 // placed returns complaints as faults, with a path where they name one.
