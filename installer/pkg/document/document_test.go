@@ -272,7 +272,7 @@ func FuzzRead(f *testing.F) {
 			t.Error("a document without a watched namespace got through")
 		}
 		for _, path := range paths(d.Values, "") {
-			if f, ok := d.Fault(path[1:], ""); !ok || f.Line < 1 || f.Line > 1+len(content) {
+			if f, ok := d.FaultAt(path[1:], ""); !ok || f.Line < 1 || f.Line > 1+len(content) {
 				t.Errorf("%q is found: %t, in line %d", path, ok, f.Line)
 			}
 		}
@@ -298,7 +298,7 @@ func paths(v any, at string) []string {
 	return all
 }
 
-func TestFault(t *testing.T) {
+func TestFaultAt(t *testing.T) {
 	content := `kind: configuration/applications
 specification:
   applications:
@@ -352,7 +352,7 @@ specification:
 	for _, tc := range tests {
 		t.Run(tc.reason, func(t *testing.T) {
 			want := document.Fault{Line: tc.line, Path: strings.TrimSuffix("specification.applications[1].istio_spec.values."+tc.path, "."), Message: "m"}
-			got, ok := d.Fault(tc.path, "m")
+			got, ok := d.FaultAt(tc.path, "m")
 			if tc.line == 0 {
 				if ok {
 					t.Errorf("found in line %d", got.Line)

@@ -41,9 +41,9 @@ func (p place) find(path string) (place, bool) {
 	return place{}, false
 }
 
-// Fault returns a fault of Values that somebody else has found, with its line and its path in the file. Path is that within Values, such as
+// FaultAt returns a fault of Values that somebody else has found, with its line and its path in the file. Path is that within Values, such as
 // pilot.tolerations[0], or "" for all of them; ok is false where there is no such value.
-func (d Document) Fault(path, message string) (f Fault, ok bool) {
+func (d Document) FaultAt(path, message string) (f Fault, ok bool) {
 	if path == "" {
 		return Fault{Line: d.places.line, Path: d.valuesPath, Message: message}, d.Values != nil
 	}
