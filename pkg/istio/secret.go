@@ -168,8 +168,9 @@ func (p pair) read() policy.Material {
 }
 
 // issuerOf returns the name and the end of the certificate of the chain that signed the leaf: of several the one that lasts
-// longest. Only this one is needed by all clients. Above it, and where it is signed by itself, clients may have another
-// certificate of the same key among those that they trust: nothing is returned.
+// longest. Clients need this one, while above it, and where it is signed by itself, they may have another certificate of the same
+// key among those that they trust: nothing is returned. They may also for the copy of a root that another CA has signed, but where
+// that copy alone is in the chain it looks like every other intermediate certificate, and is taken for one.
 func issuerOf(leaf *x509.Certificate, chain [][]byte) (name string, notAfter time.Time) {
 	for _, der := range chain {
 		c, err := x509.ParseCertificate(der)

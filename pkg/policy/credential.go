@@ -122,7 +122,8 @@ func Moments(o Resource) []time.Time {
 	switch o := o.(type) {
 	case *Secret:
 		return []time.Time{
-			o.Pair.NotBefore, due(o.Pair.NotBefore, o.Pair.NotAfter), o.Pair.NotAfter, o.Pair.IssuerNotAfter,
+			o.Pair.NotBefore, due(o.Pair.NotBefore, o.Pair.NotAfter), o.Pair.NotAfter,
+			due(o.Pair.NotBefore, o.Pair.IssuerNotAfter), o.Pair.IssuerNotAfter,
 			o.CA.NotBefore, due(o.CA.NotBefore, o.CA.NotAfter), o.CA.NotAfter,
 		}
 	case *Certificate:

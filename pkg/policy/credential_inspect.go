@@ -240,6 +240,9 @@ func (x Material) trouble(now time.Time) (cause, string) {
 		return notYet, "holds a certificate that is not valid before " + date(x.NotBefore)
 	case reached(now, x.IssuerNotAfter):
 		return severed, fmt.Sprintf("holds a certificate whose issuer, the intermediate certificate %s beside it, expired on %s", x.Issuer, date(x.IssuerNotAfter))
+	case x.IssuerNotAfter.Before(x.NotAfter) && reached(now, due(x.NotBefore, x.IssuerNotAfter)):
+		return expiring, fmt.Sprintf("holds a certificate whose issuer, the intermediate certificate %s beside it, expires on %s, "+
+			"and no Certificate is known that renews it", x.Issuer, date(x.IssuerNotAfter))
 	case reached(now, due(x.NotBefore, x.NotAfter)):
 		return expiring, fmt.Sprintf("holds a certificate that expires on %s, and no Certificate is known that renews it", date(x.NotAfter))
 	}

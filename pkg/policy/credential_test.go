@@ -60,8 +60,11 @@ func TestCredentialOverTime(t *testing.T) {
 		c.Key, c.SecretName, c.Names = key(), "tls", []string{"a.example.com"}
 		return &c
 	}
-	issued := secret(0, 365)
-	issued.Pair.Issuer, issued.Pair.IssuerNotAfter = `"CN=issuing"`, day(200)
+	issued := func(to, issuerTo int) *policy.Secret {
+		s := secret(0, to)
+		s.Pair.Issuer, s.Pair.IssuerNotAfter = `"CN=issuing"`, day(issuerTo)
+		return s
+	}
 	ca := secret(0, 3650)
 	ca.CA = policy.Material{NotBefore: day(0), NotAfter: day(100)}
 	tests := []struct {
@@ -81,8 +84,22 @@ func TestCredentialOverTime(t *testing.T) {
 			map[int]string{0: "", 5: "expires on", 6: "expired on"},
 		},
 		{
-			"a year, and an intermediate certificate that ends before it", policy.TLSSimple, issued, "not valid before",
-			map[int]string{0: "", 200: `"CN=issuing" beside it, expired on 2030-07-20`, 365: "expired on 2031-01-01"},
+			"a year, and an intermediate certificate that ends before it", policy.TLSSimple, issued(365, 200), "not valid before",
+			map[int]string{
+				0: "", 186: `"CN=issuing" beside it, expires on 2030-07-20`, 200: `"CN=issuing" beside it, expired on 2030-07-20`,
+				365: "expired on 2031-01-01",
+			},
+		},
+		{
+			"an intermediate certificate that ends a few days before: the first end is told of", policy.TLSSimple, issued(365, 360), "not valid before",
+			map[int]string{
+				0: "", 346: `"CN=issuing" beside it, expires on 2030-12-27`, 360: `"CN=issuing" beside it, expired on 2030-12-27`,
+				365: "expired on 2031-01-01",
+			},
+		},
+		{
+			"an intermediate certificate that ends a few days after: renewing brings another", policy.TLSSimple, issued(365, 370), "not valid before",
+			map[int]string{0: "", 351: "holds a certificate that expires on 2031-01-01", 365: "holds a certificate that expired on 2031-01-01"},
 		},
 		{
 			"a CA", policy.TLSMutual, ca, "not valid before",

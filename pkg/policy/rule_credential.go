@@ -15,7 +15,8 @@ Passes: servers that Istio does not build; files, and what does not come from Se
 Certificate that is being issued and has not failed, for an hour; a Secret whose namespace's Secrets are not known, unless a
 Certificate or Secret of its name, for one of the hosts or beside the Gateway, is in another namespace and not copied from there;
 host "*"; Gateways without a known workload, unless all is wrong in each namespace that the name is known in; of a chain, whatever
-is not the leaf or the intermediate certificate that signed it; a Certificate's common name, which some issuers make a DNS name
+is not the leaf or the intermediate certificate that signed it (which may also be a root's copy that another CA has signed, unless
+the root is beside it); a Certificate's common name, which some issuers make a DNS name
 Source: Istio's CredentialsController (pilot/pkg/credentials/kube/secrets.go) and SecretGen (pilot/pkg/xds/sds.go): the namespace is
 the proxy's, and a Secret of another one is refused; ApplyCredentialSDSToServerCommonTLSContext (pilot/pkg/security/model);
 RFC 9525, 2 and 6.3, for what a certificate's names are
