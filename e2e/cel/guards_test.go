@@ -19,8 +19,13 @@ import (
 	"github.com/meshwarden/meshwarden/pkg/policy"
 )
 
-// asMeshwarden is a request of Meshwarden's ServiceAccount. A creation has no object before, a deletion none after.
+// asMeshwarden is a request of Meshwarden's ServiceAccount.
 func asMeshwarden(resource schema.GroupVersionResource, before, after client.Object) *apiadmission.VersionedAttributes {
+	return as("system:serviceaccount:meshwarden:meshwarden", resource, before, after)
+}
+
+// as is a request of a user. A creation has no object before, a deletion none after.
+func as(name string, resource schema.GroupVersionResource, before, after client.Object) *apiadmission.VersionedAttributes {
 	v := &apiadmission.VersionedAttributes{}
 	operation, named := apiadmission.Update, after
 	var object, old runtime.Object
@@ -36,7 +41,7 @@ func asMeshwarden(resource schema.GroupVersionResource, before, after client.Obj
 	}
 	v.VersionedKind = named.GetObjectKind().GroupVersionKind()
 	v.Attributes = apiadmission.NewAttributesRecord(object, old, v.VersionedKind, named.GetNamespace(), named.GetName(), resource, "",
-		operation, nil, false, &user.DefaultInfo{Name: "system:serviceaccount:meshwarden:meshwarden"})
+		operation, nil, false, &user.DefaultInfo{Name: name})
 	return v
 }
 
@@ -313,4 +318,76 @@ func TestWebhookGuard(t *testing.T) {
 			t.Errorf("the %s is allowed", operation)
 		}
 	}
+}
+
+// TestSecretGuard: the Secret that Meshwarden may create is one that Kubernetes writes nothing into.
+func TestSecretGuard(t *testing.T) {
+	guard := compile(t, manifests("overlays", "self-managed", "secret-guard.yaml"))
+	for _, tc := range []struct {
+		reason string
+		user   string
+		kind   corev1.SecretType
+		want   bool
+	}{
+		{"its certificate", "system:serviceaccount:meshwarden:meshwarden", corev1.SecretTypeTLS, true},
+		{"a token that does not expire", "system:serviceaccount:meshwarden:meshwarden", corev1.SecretTypeServiceAccountToken, false},
+		{"no type", "system:serviceaccount:meshwarden:meshwarden", corev1.SecretTypeOpaque, false},
+		{"somebody else's token", "system:serviceaccount:meshwarden:deployer", corev1.SecretTypeServiceAccountToken, true},
+	} {
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "meshwarden", Name: "meshwarden-certificate"}, Type: tc.kind}
+		secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+		request := as(tc.user, corev1.SchemeGroupVersion.WithResource("secrets"), nil, secret)
+		if said := guard.judge(t, request, namespace("meshwarden", nil, nil), tc.reason); len(said) == 0 != tc.want {
+			t.Errorf("%s: %q is said, want it allowed: %t", tc.reason, said, tc.want)
+		}
+	}
+}
+
+// TestNamespaceGuard: Meshwarden may write to a Namespace what onboarding adds to it, and no label or mark that it would not add.
+func TestNamespaceGuard(t *testing.T) {
+	guard := compile(t, manifests("base", "namespace-guard.yaml"))
+	resource := corev1.SchemeGroupVersion.WithResource("namespaces")
+	choices := []map[string]string{nil}
+	for _, key := range []string{policy.InjectionLabel, policy.RevisionLabel, policy.DataplaneModeLabel, policy.OnboardingKey} {
+		for _, value := range []string{"", policy.ValueEnabled, policy.ValueDisabled, "canary"} {
+			choices = append(choices, map[string]string{key: value})
+		}
+	}
+	for _, labels := range choices {
+		for _, annotations := range []map[string]string{nil, {policy.OnboardingKey: policy.ValueEnabled}, {policy.OnboardingKey: policy.ValueDisabled}} {
+			before := namespace("shop", labels, annotations)
+			add := policy.AdmitNamespace(policy.Namespace{Name: "shop", Labels: labels, Annotations: annotations}, policy.NewExclusions(""))
+			for _, change := range []policy.Additions{
+				{Labels: map[string]string{policy.InjectionLabel: policy.ValueEnabled}},
+				{Annotations: map[string]string{policy.OnboardingKey: policy.ValueEnabled}},
+			} {
+				after := before.DeepCopy()
+				after.Labels, after.Annotations = joined(labels, change.Labels), joined(annotations, change.Annotations)
+				// What changes nothing is always allowed.
+				want := maps.Equal(after.Labels, before.Labels) && maps.Equal(after.Annotations, before.Annotations) ||
+					contains(add.Labels, change.Labels) && contains(add.Annotations, change.Annotations)
+				if said := guard.judge(t, asMeshwarden(resource, before, after), nil, "namespace"); len(said) == 0 != want {
+					t.Errorf("labels %v, annotations %v, adding %v: %q is said, want it allowed: %t", labels, annotations, change, said, want)
+				}
+			}
+		}
+	}
+}
+
+// joined returns a map with more in it, which goes before.
+func joined(m, more map[string]string) map[string]string {
+	all := map[string]string{}
+	maps.Copy(all, m)
+	maps.Copy(all, more)
+	return all
+}
+
+// contains says whether all of a part is in the whole.
+func contains(whole, part map[string]string) bool {
+	for key, value := range part {
+		if have, ok := whole[key]; !ok || have != value {
+			return false
+		}
+	}
+	return true
 }

@@ -10,6 +10,7 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/version"
 	apiadmission "k8s.io/apiserver/pkg/admission"
 	plugincel "k8s.io/apiserver/pkg/admission/plugin/cel"
 	"k8s.io/apiserver/pkg/admission/plugin/policy/validating"
@@ -37,15 +38,21 @@ func newPolicy(t *testing.T, file string) compiled {
 // compile compiles the policy of a manifest.
 func compile(t *testing.T, file string) compiled {
 	t.Helper()
+	return compileFor(t, file, environment.DefaultCompatibilityVersion())
+}
+
+// compileFor compiles it with what a version of Kubernetes has in its language.
+func compileFor(t *testing.T, file string, kubernetes *version.Version) compiled {
+	t.Helper()
 	text, err := os.ReadFile(file)
 	noError(t, err)
 	document, _, _ := strings.Cut(string(text), "\n---\n")
 	p := &admissionregistrationv1.ValidatingAdmissionPolicy{}
 	noError(t, yaml.UnmarshalStrict([]byte(document), p))
 
-	compiler, err := plugincel.NewCompositedCompiler(environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()))
+	compiler, err := plugincel.NewCompositedCompiler(environment.MustBaseEnvSet(kubernetes))
 	noError(t, err)
-	options := plugincel.OptionalVariableDeclarations{HasAuthorizer: true}
+	options := plugincel.OptionalVariableDeclarations{HasParams: p.Spec.ParamKind != nil, HasAuthorizer: true}
 	for _, v := range p.Spec.Variables {
 		variable := &validating.Variable{Name: v.Name, Expression: v.Expression}
 		if result := compiler.CompileAndStoreVariable(variable, options, environment.NewExpressions); result.Error != nil {

@@ -25,6 +25,10 @@ kind: Namespace
 metadata: {name: unlabelled, labels: {istio.io/dataplane-mode: none}}
 ---
 apiVersion: v1
+kind: Namespace
+metadata: {name: declined, labels: {meshwarden.io/onboarding: disabled}}
+---
+apiVersion: v1
 kind: Secret
 metadata: {namespace: guarded, name: tls}
 ---
@@ -186,14 +190,14 @@ func networkPolicyLimits() []limit {
 
 // namespaceLimits are mostly those of the ValidatingAdmissionPolicy: RBAC lets any patch pass.
 func namespaceLimits() []limit {
-	const labels, annotations = "may only add the label istio-injection=enabled", "may only add its own annotations"
+	const labels, annotations = "may only add the label istio-injection=enabled to a Namespace whose owner chose nothing else", "may only add its own annotations"
 	return []limit{
 		{"a new one", create("apiVersion: v1\nkind: Namespace\nmetadata: {name: mine}"), `cannot create resource "namespaces"`},
 		{"a new one by an apply", apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: mine}"), `cannot create resource "namespaces"`},
 		{"none any more", remove("v1", "Namespace", "", "guarded"), `cannot delete resource "namespaces"`},
 		{"its status", subresourcePatch("v1", "Namespace", "guarded", "status", `{"status":{"phase":"Terminating"}}`), `cannot patch resource "namespaces/status"`},
 
-		{"label and mark", patchNamespace("unlabelled", `{"metadata":{"labels":{"istio-injection":"enabled"},"annotations":{"meshwarden.io/onboarding":"enabled"}}}`), ""},
+		{"the mark", patchNamespace("unlabelled", `{"metadata":{"annotations":{"meshwarden.io/onboarding":"enabled"}}}`), ""},
 		{"a namespace that keeps its policies", patchNamespace("unlabelled", `{"metadata":{"annotations":{"meshwarden.io/network-policy":"disabled"}}}`), ""},
 		{"nothing", patchNamespace("guarded", `{}`), ""},
 
@@ -203,7 +207,10 @@ func namespaceLimits() []limit {
 		{"somebody's label taken away", patchNamespace("guarded", `{"metadata":{"labels":{"team":null}}}`), labels},
 		{"a choice undone", patchNamespace("guarded", `{"metadata":{"labels":{"istio-injection":"enabled"}}}`), labels},
 		{"a choice taken away", patchNamespace("guarded", `{"metadata":{"labels":{"istio-injection":null}}}`), labels},
-		{"the label taken away again", patchNamespace("unlabelled", `{"metadata":{"labels":{"istio-injection":null}}}`), labels},
+		{"the label beside another choice", patchNamespace("unlabelled", `{"metadata":{"labels":{"istio-injection":"enabled"}}}`), labels},
+		{"the label against the owner's no", patchNamespace("declined", `{"metadata":{"labels":{"istio-injection":"enabled"}}}`), labels},
+		{"the mark against the owner's no", patchNamespace("declined", `{"metadata":{"annotations":{"meshwarden.io/onboarding":"enabled"}}}`), annotations},
+		{"the label taken away again", patchNamespace("shop", `{"metadata":{"labels":{"istio-injection":null}}}`), labels},
 		{"a no to injection", patchNamespace("shop", `{"metadata":{"labels":{"istio-injection":"disabled"}}}`), labels},
 		{"another annotation", patchNamespace("guarded", `{"metadata":{"annotations":{"scheduler.alpha.kubernetes.io/node-selector":"a=b"}}}`), annotations},
 		{"somebody's annotation", patchNamespace("guarded", `{"metadata":{"annotations":{"note":"yours"}}}`), annotations},

@@ -6,11 +6,14 @@ import "fmt"
 // here as well, in Helm's words; the test in e2e/chart holds that both come to the same.
 func chartChanges() map[string]change {
 	return map[string]change{
-		"manifests/base/deployment.yaml":      {edits: append(podEdits(), containerEdits()...)},
-		"manifests/base/priorityclass.yaml":   {when: ".Values.priorityClass.create"},
-		"manifests/base/webhooks.yaml":        {edits: webhookEdits()},
-		"manifests/base/namespace-guard.yaml": {},
-		"certs/issuer.yaml":                   {when: `and (eq .Values.certificate.mode "cert-manager") (not .Values.certificate.issuerRef)`},
+		"manifests/base/deployment.yaml":                     {edits: append(podEdits(), containerEdits()...)},
+		"manifests/base/priorityclass.yaml":                  {when: ".Values.priorityClass.create"},
+		"manifests/base/webhooks.yaml":                       {edits: webhookEdits()},
+		"manifests/base/namespace-guard.yaml":                {edits: guardEdits()},
+		"manifests/base/network-policy-guard.yaml":           {edits: guardEdits()},
+		"manifests/overlays/self-managed/secret-guard.yaml":  {edits: guardEdits()},
+		"manifests/overlays/self-managed/webhook-guard.yaml": {edits: guardEdits()},
+		"certs/issuer.yaml":                                  {when: `and (eq .Values.certificate.mode "cert-manager") (not .Values.certificate.issuerRef)`},
 		"certs/certificate.yaml": {edits: []edit{
 			{old: "meshwarden-webhook.meshwarden.svc", new: "meshwarden-webhook.{{ .Release.Namespace }}.svc"},
 			{
@@ -34,6 +37,19 @@ func chartChanges() map[string]change {
 		"manifests/monitoring/prometheusrule.yaml": {when: ".Values.monitoring.rules", edits: monitoringLabels()},
 		"manifests/monitoring/servicemonitor.yaml": {when: ".Values.monitoring.serviceMonitor", edits: monitoringLabels()},
 	}
+}
+
+// guardEdits have a guard ask about the ServiceAccount of the release alone.
+func guardEdits() []edit {
+	return []edit{{
+		old: `  # In whatever namespace it is: a kustomization may move it. The chart knows the namespace.
+  - name: is-meshwarden
+    expression: request.userInfo.username.matches('^system:serviceaccount:[^:]+:meshwarden$')
+`,
+		new: `  - name: is-meshwarden
+    expression: request.userInfo.username == 'system:serviceaccount:{{ .Release.Namespace }}:meshwarden'
+`,
+	}}
 }
 
 func webhookEdits() []edit {
