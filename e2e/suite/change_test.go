@@ -14,7 +14,7 @@ import (
 
 // An installation that lets everything through until its replicas are ready. It is taken away again, for another one to follow.
 func (o *operator) testInstallForLater(t *testing.T, before inventory) {
-	block := operations(t, "### Where Gateways are in use", 1, 2).shell[0]
+	block := documentedBlock(t, "### Where Gateways are in use", 0)
 	first, rest, _ := strings.Cut(block, "\n")
 	o.run(t, first)
 	_, err := o.configurations(t.Context())
@@ -22,7 +22,7 @@ func (o *operator) testInstallForLater(t *testing.T, before inventory) {
 	noError(t, "a write meanwhile", o.apply(t.Context(), wrongByItself("older"), client.DryRunAll))
 	o.run(t, rest)
 	o.waitJudged(t, "older")
-	o.uninstall(t, commands(t, "## Uninstall", 5)[0])
+	o.uninstall(t, documentedBlock(t, "## Uninstall", 0))
 	o.wantInventory(t, before)
 }
 
@@ -30,19 +30,18 @@ func (o *operator) testInstallForLater(t *testing.T, before inventory) {
 func (o *operator) testCheck(t *testing.T) {
 	_, err := binary.Build(t.Context(), binary.Webhook, nil) // it is beside kubectl
 	noError(t, "build Meshwarden", err)
-	_, err = o.shellIn(t, o.checkout, commands(t, "## Checking files", 1)[0])
+	_, err = o.shellIn(t, o.checkout, documentedBlock(t, "## Checking files", 0))
 	wantError(t, "check what is in the cluster", err, "exit status 1", "MW101", "older/astray", "1 deny, 0 warn")
 }
 
 // The other overlay takes the place of the first, and nothing of that is left.
 func (o *operator) testChangeOver(t *testing.T) {
-	blocks := commands(t, "### From one to the other", 3)
 	if o.overlay == meshwarden.SelfManaged {
-		o.must(t, blocks[0])
+		o.must(t, documentedBlock(t, "### Changing between the overlays", 0))
 		o.waitJudged(t, "shop")
-		o.must(t, blocks[1])
+		o.must(t, documentedBlock(t, "### Changing between the overlays", 1))
 	} else {
-		o.must(t, blocks[2])
+		o.must(t, documentedBlock(t, "### Changing between the overlays", 2))
 	}
 	o.overlay = o.other()
 	o.waitJudged(t, "shop")
@@ -58,11 +57,11 @@ func (o *operator) testComponents(t *testing.T) {
 	o.writeOwn(t, components...)
 	o.must(t, rollOut)
 	o.wantInstalled(t, "mine")
-	o.outAndBack(t, "shop", func(emergency section) {
-		o.must(t, strings.ReplaceAll(emergency.shell[1], "manifests/overlays/self-managed", "mine"))
+	o.outAndBack(t, "shop", func() {
+		o.must(t, strings.ReplaceAll(documentedBlock(t, "## In an emergency", 1), "manifests/overlays/self-managed", "mine"))
 	})
 
-	drop := commands(t, "### Without a component", 1)[0]
+	drop := documentedBlock(t, "### Without a component", 0)
 	o.writeOwn(t)
 	o.must(t, rollOut)
 	for _, name := range components {

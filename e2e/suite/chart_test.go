@@ -55,8 +55,8 @@ func TestChart(t *testing.T) {
 				t.Run("WithoutCertManager", func(t *testing.T) { testChartWithoutCertManager(t, e, tc.namespace) })
 			}
 			t.Run("OutAndBack", func(t *testing.T) {
-				e.outAndBack(t, "pairs", func(emergency section) {
-					_, err := e.helm(t, "%s", strings.Replace(emergency.helm[0], "--namespace meshwarden", "--namespace "+tc.namespace, 1))
+				e.outAndBack(t, "pairs", func() {
+					_, err := e.helm(t, "%s", strings.Replace(documentedHelm(t, "## In an emergency", 0), "--namespace meshwarden", "--namespace "+tc.namespace, 1))
 					noError(t, "put it back", err)
 				})
 			})
@@ -116,11 +116,7 @@ func testChartWithoutCertManager(t *testing.T, e *environment, namespace string)
 		return nil
 	})
 	e.eventually(t, "requests are answered", func(ctx context.Context) error {
-		err := e.apply(ctx, virtualService("pairs", namespace+"-after", "a.example.com", "none"))
-		if err == nil || !strings.Contains(err.Error(), "MW101") {
-			return fmt.Errorf("a VirtualService without its Gateway: %w", err)
-		}
-		return nil
+		return refused(e.apply(ctx, virtualService("pairs", namespace+"-after", "a.example.com", "none")), "MW101")
 	})
 }
 
@@ -152,7 +148,9 @@ func testChartUninstall(t *testing.T, e *environment, namespace string) {
 
 // The commands of docs/operations.md, as they are.
 func testChartDocumented(t *testing.T, e *environment) {
-	for _, line := range operations(t, "### With Helm", 0, 3).helm {
+	for _, line := range []string{
+		documentedHelm(t, "### With Helm", 0), documentedHelm(t, "### With Helm", 1), documentedHelm(t, "### With Helm", 2),
+	} {
 		_, err := e.helm(t, "%s", line)
 		noError(t, line, err)
 	}
@@ -168,13 +166,12 @@ func testChartDocumented(t *testing.T, e *environment) {
 
 // An installation that lets everything through until its replicas are ready, by the commands of docs/operations.md.
 func testChartWithoutValidation(t *testing.T, e *environment) {
-	lines := operations(t, "### Where Gateways are in use", 1, 2).helm
-	_, err := e.helm(t, "%s", lines[0])
-	noError(t, lines[0], err)
+	_, err := e.helm(t, "%s", documentedHelm(t, "### Where Gateways are in use", 0))
+	noError(t, "install", err)
 	noError(t, "a write before there is any replica", e.apply(t.Context(), wrongByItself("pairs"), client.DryRunAll))
 	e.run(t, "meshwarden", 1)
-	_, err = e.helm(t, "%s", lines[1])
-	noError(t, lines[1], err)
+	_, err = e.helm(t, "%s", documentedHelm(t, "### Where Gateways are in use", 1))
+	noError(t, "turn the validation on", err)
 	e.waitJudged(t, "pairs")
 }
 

@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -115,8 +114,8 @@ func (e *environment) wantGone(t *testing.T, namespace string) {
 	t.Helper()
 	e.eventually(t, namespace+" is gone", func(ctx context.Context) error {
 		for _, o := range both(hostA).set(namespace) {
-			if err := e.client.Get(ctx, client.ObjectKeyFromObject(o), o); !apierrors.IsNotFound(err) {
-				return fmt.Errorf("%s %s is there, or %w", o.GetKind(), o.GetName(), err)
+			if err := gone(e.client.Get(ctx, client.ObjectKeyFromObject(o), o)); err != nil {
+				return fmt.Errorf("%s %s: %w", o.GetKind(), o.GetName(), err)
 			}
 		}
 		return nil

@@ -280,8 +280,12 @@ func (e *environment) waitKnown(t *testing.T) {
 			}
 			line := fmt.Sprintf("\nmeshwarden_model_objects{kind=%q} %d\n", kind, len(list.Items))
 			for i, r := range e.replicas {
-				if text, err := r.Metrics(ctx); err != nil || !strings.Contains(text, line) {
-					return fmt.Errorf("replica %d does not know of %d objects of kind %s, or %w", i, len(list.Items), kind, err)
+				text, err := r.Metrics(ctx)
+				if err != nil {
+					return fmt.Errorf("replica %d: %w", i, err)
+				}
+				if !strings.Contains(text, line) {
+					return fmt.Errorf("replica %d does not know of %d objects of kind %s", i, len(list.Items), kind)
 				}
 			}
 		}

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -48,10 +47,10 @@ func TestHostage(t *testing.T) {
 	t.Run("LifeGoesOn", func(t *testing.T) { e.testLifeGoesOn(t) })
 	t.Run("WritesSayWhatToDo", func(t *testing.T) { e.testWritesSayWhatToDo(t) })
 	t.Run("OutAndBack", func(t *testing.T) {
-		e.outAndBack(t, "shop", func(emergency section) {
+		e.outAndBack(t, "shop", func() {
 			noError(t, "write what nobody judges", e.apply(t.Context(), virtualService("shop", "stray", "stray.example.com", "gone")))
 			e.replicas = append(e.replicas, e.startReplica(t))
-			_, err := e.shell(t, emergency.shell[1])
+			_, err := e.shell(t, documentedBlock(t, "## In an emergency", 1))
 			noError(t, "put it back", err)
 		})
 		// What came in meanwhile was found.
@@ -61,15 +60,14 @@ func TestHostage(t *testing.T) {
 
 // outAndBack takes Meshwarden out of the way by the command of docs/operations.md, and expects that writes to the namespace go
 // through; then it has Meshwarden put back by one of the other commands there, and waits until it judges again.
-func (e *environment) outAndBack(t *testing.T, namespace string, putBack func(emergency section)) {
+func (e *environment) outAndBack(t *testing.T, namespace string, putBack func()) {
 	t.Helper()
-	emergency := operations(t, "## In an emergency", 2, 1)
-	_, err := e.shell(t, emergency.shell[0])
+	_, err := e.shell(t, documentedBlock(t, "## In an emergency", 0))
 	noError(t, "take it out of the way", err)
 	e.eventually(t, "writes go through", func(ctx context.Context) error {
 		return e.apply(ctx, wrongByItself(namespace), client.DryRunAll)
 	})
-	putBack(emergency)
+	putBack()
 	e.waitJudged(t, namespace)
 }
 
@@ -82,10 +80,7 @@ func wrongByItself(namespace string) string {
 func (e *environment) waitJudged(t *testing.T, namespace string) {
 	t.Helper()
 	e.eventually(t, "writes are judged", func(ctx context.Context) error {
-		if err := e.apply(ctx, wrongByItself(namespace), client.DryRunAll); err == nil || !strings.Contains(err.Error(), "MW106") {
-			return fmt.Errorf("answered %w", err)
-		}
-		return nil
+		return refused(e.apply(ctx, wrongByItself(namespace), client.DryRunAll), "MW106")
 	})
 }
 
@@ -153,8 +148,8 @@ func (e *environment) testLifeGoesOn(t *testing.T) {
 	for _, name := range []string{"brief", "full", "new"} {
 		e.eventually(t, "namespace "+name+" is gone", func(ctx context.Context) error {
 			n := &corev1.Namespace{}
-			if err := e.client.Get(ctx, client.ObjectKey{Name: name}, n); !apierrors.IsNotFound(err) {
-				return fmt.Errorf("it is there: %v, %w", n.Status.Conditions, err)
+			if err := gone(e.client.Get(ctx, client.ObjectKey{Name: name}, n)); err != nil {
+				return fmt.Errorf("%w: conditions %v", err, n.Status.Conditions)
 			}
 			return nil
 		})

@@ -137,8 +137,9 @@ func (o *operator) deploy(t *testing.T) {
 }
 
 func (o *operator) testInstall(t *testing.T) {
-	blocks := commands(t, "## Install", 2)
-	output := o.must(t, map[meshwarden.Overlay]string{meshwarden.CertManager: blocks[0], meshwarden.SelfManaged: blocks[1]}[o.overlay])
+	output := o.must(t, map[meshwarden.Overlay]string{
+		meshwarden.CertManager: documentedBlock(t, "## Install", 0), meshwarden.SelfManaged: documentedBlock(t, "## Install", 1),
+	}[o.overlay])
 	if !strings.HasSuffix(output, "enabled\n") {
 		t.Errorf("the last command printed something else than enabled:\n%s", output)
 	}
@@ -162,7 +163,7 @@ func (o *operator) testUpgrade(t *testing.T) {
 	noError(t, "check out another version", os.WriteFile(file, changed, 0o600))
 	failed, age := o.failedCalls(t), o.ages(t)
 	stop := o.load(t, 4)
-	o.run(t, commands(t, "## Upgrade", 1)[0])
+	o.run(t, documentedBlock(t, "## Upgrade", 0))
 	if n := stop(); n < 100 {
 		t.Errorf("%d writes are too few to show anything", n)
 	}
@@ -178,14 +179,13 @@ func (o *operator) testUpgrade(t *testing.T) {
 // The certificate is another one after the commands, and is served.
 func (o *operator) testRotate(t *testing.T) {
 	if o.overlay == meshwarden.CertManager {
-		o.testRenewal(t, commands(t, "### By cert-manager", 1)[0])
+		o.testRenewal(t, documentedBlock(t, "### By cert-manager", 0))
 		return
 	}
-	blocks := commands(t, "### By Meshwarden itself", 2)
-	o.testRenewal(t, blocks[0])
+	o.testRenewal(t, documentedBlock(t, "### By Meshwarden itself", 0))
 	before, err := o.caBundles(t.Context())
 	noError(t, "read the caBundles", err)
-	o.testRenewal(t, blocks[1])
+	o.testRenewal(t, documentedBlock(t, "### By Meshwarden itself", 1))
 	after, err := o.caBundles(t.Context())
 	noError(t, "read the caBundles", err)
 	for name, bundle := range after {
@@ -232,18 +232,17 @@ func (o *operator) testUninstall(t *testing.T, before inventory) {
 	for _, kind := range []string{"VirtualService", "Gateway"} {
 		o.must(t, "kubectl delete "+kind+" --all -n pairs\nkubectl delete "+kind+" --all -n shop")
 	}
-	blocks := commands(t, "## Uninstall", 5)
-	o.uninstall(t, strings.ReplaceAll(blocks[0], "manifests/overlays/self-managed", "mine"))
+	o.uninstall(t, strings.ReplaceAll(documentedBlock(t, "## Uninstall", 0), "manifests/overlays/self-managed", "mine"))
 	namespaces := []string{"Namespace declined", "Namespace labelled", "Namespace mine", "Namespace out", "Namespace pairs", "Namespace shop"}
 	policies := []string{
 		"NetworkPolicy labelled/allow-istio-communication", "NetworkPolicy mine/allow-istio-communication",
 		"NetworkPolicy pairs/allow-istio-communication", "NetworkPolicy shop/allow-istio-communication",
 	}
 	o.wantInventory(t, before.with(slices.Concat(namespaces, policies)...))
-	o.must(t, blocks[1])
+	o.must(t, documentedBlock(t, "## Uninstall", 1))
 	o.wantInventory(t, before.with(namespaces...))
 
-	o.must(t, blocks[2])
+	o.must(t, documentedBlock(t, "## Uninstall", 2))
 	list := filepath.Join(o.checkout, "onboarded.txt")
 	onboarded, err := os.ReadFile(list)
 	noError(t, "read the list", err)
@@ -251,8 +250,8 @@ func (o *operator) testUninstall(t *testing.T, before inventory) {
 		t.Errorf("the onboarded namespaces (-want +got):\n%s", diff)
 	}
 	noError(t, "take one out of the list", os.WriteFile(list, bytes.Replace(onboarded, []byte("labelled\n"), nil, 1), 0o600))
-	o.must(t, blocks[3])
-	o.must(t, blocks[4])
+	o.must(t, documentedBlock(t, "## Uninstall", 3))
+	o.must(t, documentedBlock(t, "## Uninstall", 4))
 	for name, want := range map[string]struct{ labels, annotations map[string]string }{
 		"mine":     {annotations: map[string]string{"example.com/note": "kept"}},
 		"shop":     {},
@@ -291,9 +290,6 @@ func (o *operator) uninstall(t *testing.T, block string) {
 	t.Helper()
 	o.run(t, block)
 	o.eventually(t, "the namespace is gone", func(ctx context.Context) error {
-		if err := o.client.Get(ctx, client.ObjectKey{Name: meshwarden.Namespace}, &corev1.Namespace{}); client.IgnoreNotFound(err) != nil || err == nil {
-			return fmt.Errorf("namespace %s: %w", meshwarden.Namespace, err)
-		}
-		return nil
+		return gone(o.client.Get(ctx, client.ObjectKey{Name: meshwarden.Namespace}, &corev1.Namespace{}))
 	})
 }

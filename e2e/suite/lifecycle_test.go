@@ -3,7 +3,6 @@ package suite
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -42,10 +41,7 @@ func TestLateCRDs(t *testing.T) {
 			o.SetName(crd + ".networking.istio.io")
 			noError(t, "delete the CRD", e.client.Delete(t.Context(), o))
 			e.eventually(t, "the CRD is gone", func(ctx context.Context) error {
-				if err := e.client.Get(ctx, client.ObjectKeyFromObject(o), o); !apierrors.IsNotFound(err) {
-					return fmt.Errorf("it is there, or %w", err)
-				}
-				return nil
+				return gone(e.client.Get(ctx, client.ObjectKeyFromObject(o), o))
 			})
 		}
 		e.metric(t, `meshwarden_model_objects{kind="VirtualService"} 0`)

@@ -2,10 +2,15 @@ package suite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // gateway returns a Gateway with one HTTP server that carries the hosts.
@@ -68,4 +73,48 @@ func concurrently[T any](t *testing.T, n int, items []T, do func(context.Context
 	}
 	workers.Wait()
 	noError(t, "concurrently", first)
+}
+
+// refused returns an error unless err is the refusal.
+func refused(err error, refusal string) error {
+	switch {
+	case refusal == "" && err != nil:
+		return fmt.Errorf("not allowed: %w", err)
+	case refusal != "" && err == nil:
+		return fmt.Errorf("allowed, want a refusal with %q", refusal)
+	case refusal != "" && !strings.Contains(err.Error(), refusal):
+		return fmt.Errorf("%w, want a refusal with %q", err, refusal)
+	}
+	return nil
+}
+
+// gone returns an error unless err, of reading an object, says that it is not there.
+func gone(err error) error {
+	if err == nil {
+		return errors.New("it is there")
+	}
+	return client.IgnoreNotFound(err)
+}
+
+// What a test waits for in vain says why, in words.
+func TestAnswers(t *testing.T) {
+	notFound := apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "shop")
+	for _, tc := range []struct {
+		reason string
+		got    error
+		want   string
+	}{
+		{"allowed", refused(nil, ""), ""},
+		{"refused as expected", refused(errors.New("no: MW101"), "MW101"), ""},
+		{"refused by mistake", refused(errors.New("no"), ""), "not allowed: no"},
+		{"allowed by mistake", refused(nil, "MW101"), `allowed, want a refusal with "MW101"`},
+		{"refused for another reason", refused(errors.New("no"), "MW101"), `no, want a refusal with "MW101"`},
+		{"not there", gone(notFound), ""},
+		{"there", gone(nil), "it is there"},
+		{"nobody knows", gone(errors.New("no connection")), "no connection"},
+	} {
+		if got := strings.TrimPrefix(fmt.Sprint(tc.got), "<nil>"); got != tc.want {
+			t.Errorf("%s: %q, want %q", tc.reason, got, tc.want)
+		}
+	}
 }

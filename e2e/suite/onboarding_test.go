@@ -203,11 +203,10 @@ func testNamespaceDeletion(t *testing.T, e *environment, name string) {
 	noError(t, "delete", e.client.Delete(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}))
 	e.eventually(t, "the namespace is gone", func(ctx context.Context) error {
 		n := &corev1.Namespace{}
-		err := e.client.Get(ctx, client.ObjectKey{Name: name}, n)
-		if apierrors.IsNotFound(err) {
-			return nil
+		if err := gone(e.client.Get(ctx, client.ObjectKey{Name: name}, n)); err != nil {
+			return fmt.Errorf("%w: conditions %v", err, n.Status.Conditions)
 		}
-		return fmt.Errorf("conditions %v, %w", n.Status.Conditions, err)
+		return nil
 	})
 }
 
@@ -296,10 +295,7 @@ func (e *environment) waitNoPolicy(t *testing.T, namespace string) {
 	t.Helper()
 	e.eventually(t, "no policy in "+namespace, func(ctx context.Context) error {
 		_, err := e.policy(ctx, namespace)
-		if apierrors.IsNotFound(err) {
-			return nil
-		}
-		return fmt.Errorf("it is there, or %w", err)
+		return gone(err)
 	})
 }
 

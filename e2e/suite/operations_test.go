@@ -57,47 +57,83 @@ func sections(page string) []section {
 	return slices.DeleteFunc(found, func(s section) bool { return len(s.shell)+len(s.helm) == 0 })
 }
 
-// operations returns a section of docs/operations.md. Unless that has so many blocks of commands and lines of Helm's, the test
+// pageSection returns a section of a page of docs. Unless that has so many blocks of commands and lines of Helm's, the test
 // fails: whoever writes another one says here who runs it.
-func operations(t *testing.T, heading string, shell, helm int) section {
+func pageSection(t *testing.T, page, heading string, shell, helm int) section {
 	t.Helper()
-	page, err := os.ReadFile(repository("docs", "operations.md"))
-	noError(t, "read the documentation", err)
-	for _, s := range sections(string(page)) {
-		if s.heading != heading {
-			continue
-		}
-		if len(s.shell) != shell || len(s.helm) != helm {
-			t.Fatalf("%q in docs/operations.md has %d blocks of commands and %d lines of Helm's, want %d and %d", heading, len(s.shell), len(s.helm), shell, helm)
-		}
-		return s
+	s := findSection(t, page, heading)
+	if len(s.shell) != shell || len(s.helm) != helm {
+		t.Fatalf("%q in docs/%s has %d blocks of commands and %d lines of Helm's, want %d and %d", heading, page, len(s.shell), len(s.helm), shell, helm)
 	}
-	t.Fatalf("docs/operations.md has no commands below %q", heading)
+	return s
+}
+
+func findSection(t *testing.T, page, heading string) section {
+	t.Helper()
+	text, err := os.ReadFile(repository("docs", page))
+	noError(t, "read the documentation", err)
+	for _, s := range sections(string(text)) {
+		if s.heading == heading {
+			return s
+		}
+	}
+	t.Fatalf("docs/%s has no commands below %q", page, heading)
 	return section{}
 }
 
-// commands returns the n blocks of commands of a section of docs/operations.md.
-func commands(t *testing.T, heading string, n int) []string {
+// documentedBlock returns one block of commands, counted from 0, of a section of docs/operations.md. Heading and number are
+// written where it is called, for TestCommandsAreRun to find them.
+func documentedBlock(t *testing.T, heading string, number int) string {
 	t.Helper()
-	return operations(t, heading, n, 0).shell
+	blocks := findSection(t, "operations.md", heading).shell
+	if number >= len(blocks) {
+		t.Fatalf("docs/operations.md has %d blocks of commands below %q", len(blocks), heading)
+	}
+	return blocks[number]
 }
 
-// Each section of docs/operations.md with commands is one that a test of this package asks for.
+// documentedHelm returns one of its lines of Helm's.
+func documentedHelm(t *testing.T, heading string, number int) string {
+	t.Helper()
+	lines := findSection(t, "operations.md", heading).helm
+	if number >= len(lines) {
+		t.Fatalf("docs/operations.md has %d lines of Helm's below %q", len(lines), heading)
+	}
+	return lines[number]
+}
+
+// calls returns the calls by which tests ask for all that the sections have.
+func calls(page []section) []string {
+	var asked []string
+	for _, s := range page {
+		for i := range s.shell {
+			asked = append(asked, fmt.Sprintf("documentedBlock(t, %q, %d)", s.heading, i))
+		}
+		for i := range s.helm {
+			asked = append(asked, fmt.Sprintf("documentedHelm(t, %q, %d)", s.heading, i))
+		}
+	}
+	return asked
+}
+
+// Each block of commands and each line of Helm's in docs/operations.md is one that a test of this package asks for.
 func TestCommandsAreRun(t *testing.T) {
 	page, err := os.ReadFile(repository("docs", "operations.md"))
 	noError(t, "read the documentation", err)
 	files, err := filepath.Glob("*_test.go")
 	noError(t, "find the tests", err)
-	var tests strings.Builder
+	call := regexp.MustCompile(`\bdocumented(Block|Helm)\(t, "[^"]*", \d+\)`)
+	var asked []string
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		noError(t, "read the tests", err)
-		tests.Write(text)
+		asked = append(asked, call.FindAllString(string(text), -1)...)
 	}
-	for _, s := range sections(string(page)) {
-		if !regexp.MustCompile(`(commands|operations)\(t, "` + regexp.QuoteMeta(s.heading) + `"`).MatchString(tests.String()) {
-			t.Errorf("no test runs the commands below %q in docs/operations.md", s.heading)
-		}
+	slices.Sort(asked)
+	want := calls(sections(string(page)))
+	slices.Sort(want)
+	if diff := cmp.Diff(want, slices.Compact(asked)); diff != "" {
+		t.Errorf("what docs/operations.md has (-) and what tests ask for (+):\n%s", diff)
 	}
 }
 

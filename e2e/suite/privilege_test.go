@@ -149,19 +149,6 @@ func (e *environment) tryLimits(t *testing.T, as client.Client, limits []limit) 
 	}
 }
 
-// refused returns an error unless err is the refusal.
-func refused(err error, refusal string) error {
-	switch {
-	case refusal == "" && err != nil:
-		return fmt.Errorf("not allowed: %w", err)
-	case refusal != "" && err == nil:
-		return fmt.Errorf("allowed, want a refusal with %q", refusal)
-	case refusal != "" && !strings.Contains(err.Error(), refusal):
-		return fmt.Errorf("%w, want a refusal with %q", err, refusal)
-	}
-	return nil
-}
-
 // changeOver does what a user does who changes from the overlay self-managed to cert-manager: applies the one, and deletes
 // what only the other has by the documented commands.
 func (e *environment) changeOver(t *testing.T) {
@@ -171,6 +158,6 @@ func (e *environment) changeOver(t *testing.T) {
 	objects, err := meshwarden.Build(dir)
 	noError(t, "build the overlay", err)
 	noError(t, "apply the overlay", meshwarden.Apply(t.Context(), e.client, objects))
-	_, err = e.shell(t, commands(t, "### From one to the other", 3)[1])
+	_, err = e.shell(t, documentedBlock(t, "### Changing between the overlays", 1))
 	noError(t, "delete what is left of the other overlay", err)
 }

@@ -212,11 +212,7 @@ func testTerminatingNamespace(t *testing.T, e *environment) {
 		noError(t, "release", e.client.Patch(t.Context(), object(kind, "ending", name), release))
 	}
 	e.eventually(t, "the namespace is gone", func(ctx context.Context) error {
-		err := e.client.Get(ctx, client.ObjectKey{Name: "ending"}, namespaceObject("ending"))
-		if apierrors.IsNotFound(err) {
-			return nil
-		}
-		return fmt.Errorf("it is still there, %w", err)
+		return gone(e.client.Get(ctx, client.ObjectKey{Name: "ending"}, namespaceObject("ending")))
 	})
 }
 

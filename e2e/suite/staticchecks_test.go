@@ -294,19 +294,19 @@ func (e *environment) testAvailability(t *testing.T) {
 	write := func(ctx context.Context, c client.Client) error {
 		return c.Create(ctx, documents(gateway("shop", "x", "a.example.com"))[0], client.DryRunAll)
 	}
-	says := func() (bool, error) {
-		warnings, err := e.answer(t, write)
-		return strings.Contains(strings.Join(warnings, "\n"), away), err
+	wait := func(what string, want bool) {
+		e.eventually(t, what, func(context.Context) error {
+			warnings, err := e.answer(t, write)
+			if known := strings.Contains(strings.Join(warnings, "\n"), away); err == nil && known != want {
+				return fmt.Errorf("the warning is there: %t", known)
+			}
+			return err
+		})
 	}
 	text, err := os.ReadFile(repository("manifests", "base", "poddisruptionbudget.yaml"))
 	noError(t, "read the manifest", err)
 	e.mustApply(t, string(text))
-	e.eventually(t, "it is known to be away", func(context.Context) error {
-		if known, err := says(); err != nil || !known {
-			return fmt.Errorf("the warning is there: %t, %w", known, err)
-		}
-		return nil
-	})
+	wait("it is known to be away", true)
 	e.mustApply(t, `
 apiVersion: apps/v1
 kind: Deployment
@@ -332,12 +332,7 @@ spec:
 		pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
 		return e.client.Status().Update(ctx, pod)
 	})
-	e.eventually(t, "it is known to be back", func(context.Context) error {
-		if known, err := says(); err != nil || known {
-			return fmt.Errorf("the warning is there: %t, %w", known, err)
-		}
-		return nil
-	})
+	wait("it is known to be back", false)
 }
 
 // answer returns what the API server answers to the call: its warnings, and its error.
@@ -358,10 +353,6 @@ func (e *environment) answer(t *testing.T, call func(context.Context, client.Cli
 func (e *environment) waitDenied(t *testing.T, text, reason string) {
 	t.Helper()
 	e.eventually(t, "a denial with "+reason, func(ctx context.Context) error {
-		err := e.client.Create(ctx, documents(text)[0], client.DryRunAll)
-		if err == nil || !strings.Contains(err.Error(), reason) {
-			return fmt.Errorf("answered %w", err)
-		}
-		return nil
+		return refused(e.client.Create(ctx, documents(text)[0], client.DryRunAll), reason)
 	})
 }

@@ -44,8 +44,6 @@ func TestWalk(t *testing.T) {
 	} {
 		t.Run(tc.reason, func(t *testing.T) {
 			t.Parallel()
-			walk, err := binary.Build(t.Context(), binary.Walk, nil)
-			noError(t, "build the walk", err)
 			var args []string
 			for i, program := range tc.programs {
 				path, err := binary.Build(t.Context(), program, nil)
@@ -56,39 +54,7 @@ func TestWalk(t *testing.T) {
 				args = append(args, "-mesh")
 			}
 			dir := t.TempDir()
-			output := &logBuffer{}
-			p, err := process.Start(process.Config{Name: "walk", Path: walk, Args: args, Env: []string{"TMPDIR=" + dir}, Log: output})
-			noError(t, "start the walk", err)
-			t.Cleanup(func() { noError(t, "end the walk", p.Kill()) })
-			e := &environment{}
-			e.eventually(t, "everything runs", func(context.Context) error {
-				select {
-				case <-p.Done():
-					t.Fatalf("the walk ended: %v\n%s", p.Err(), output.tail(1000))
-				default:
-				}
-				if len(output.find("Ctrl-C stops it")) == 0 {
-					return errors.New(output.tail(1))
-				}
-				return nil
-			})
-			noError(t, "press Ctrl-C", p.Signal(syscall.SIGINT))
-			<-p.Done()
-			if code := p.ExitCode(); code != 0 {
-				t.Errorf("it ended with code %d", code)
-			}
-			printed, shown := output.tail(1000), readmeBlock(t, tc.readme)
-			if from(shown, tc.from) == "" {
-				t.Fatalf("README's block has no line that begins with %q", tc.from)
-			}
-			// Above that line is what is started, and how far that is.
-			if diff := cmp.Diff(steady(shown, "Starting", "Applying"), steady(printed, "Starting", "Applying")); diff != "" {
-				t.Errorf("README shows other starts (-README +printed):\n%s", diff)
-			}
-			printed, _, _ = strings.Cut(from(printed, tc.from), "\n\nStopping ...")
-			if diff := cmp.Diff(steady(from(shown, tc.from)), steady(printed)); diff != "" {
-				t.Errorf("README shows something else (-README +printed):\n%s", diff)
-			}
+			compareWithREADME(t, runWalk(t, dir, args), readmeBlock(t, tc.readme), tc.from)
 			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 				t.Errorf("it left %v in its folder for temporary files, %v", left, err)
 			}
@@ -96,6 +62,52 @@ func TestWalk(t *testing.T) {
 				t.Errorf("it left processes behind: %v", left)
 			}
 		})
+	}
+}
+
+// runWalk starts the walk, whose temporary files are in dir, presses Ctrl-C as soon as everything runs, and returns what it has
+// printed when it has ended.
+func runWalk(t *testing.T, dir string, args []string) string {
+	t.Helper()
+	walk, err := binary.Build(t.Context(), binary.Walk, nil)
+	noError(t, "build the walk", err)
+	output := &logBuffer{}
+	p, err := process.Start(process.Config{Name: "walk", Path: walk, Args: args, Env: []string{"TMPDIR=" + dir}, Log: output})
+	noError(t, "start the walk", err)
+	t.Cleanup(func() { noError(t, "end the walk", p.Kill()) })
+	e := &environment{}
+	e.eventually(t, "everything runs", func(context.Context) error {
+		select {
+		case <-p.Done():
+			t.Fatalf("the walk ended: %v\n%s", p.Err(), output.tail(1000))
+		default:
+		}
+		if len(output.find("Ctrl-C stops it")) == 0 {
+			return errors.New(output.tail(1))
+		}
+		return nil
+	})
+	noError(t, "press Ctrl-C", p.Signal(syscall.SIGINT))
+	<-p.Done()
+	if code := p.ExitCode(); code != 0 {
+		t.Errorf("it ended with code %d", code)
+	}
+	return output.tail(1000)
+}
+
+// compareWithREADME holds what was printed to what README shows of it, which is compared from the line that begins so.
+func compareWithREADME(t *testing.T, printed, shown, beginning string) {
+	t.Helper()
+	if from(shown, beginning) == "" {
+		t.Fatalf("README's block has no line that begins with %q", beginning)
+	}
+	// Above that line is what is started, and how far that is.
+	if diff := cmp.Diff(steady(shown, "Starting", "Applying"), steady(printed, "Starting", "Applying")); diff != "" {
+		t.Errorf("README shows other starts (-README +printed):\n%s", diff)
+	}
+	printed, _, _ = strings.Cut(from(printed, beginning), "\n\nStopping ...")
+	if diff := cmp.Diff(steady(from(shown, beginning)), steady(printed)); diff != "" {
+		t.Errorf("README shows something else (-README +printed):\n%s", diff)
 	}
 }
 
