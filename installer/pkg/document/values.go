@@ -43,7 +43,14 @@ func (r *reader) scalar(n *yaml.Node, path string) any {
 	switch n.ShortTag() {
 	case "!!null":
 		return nil
-	case "!!str", "!!timestamp":
+	case "!!str":
+		// Kubernetes' tools read YAML 1.1, in which a plain yes or off is a boolean. The decoder knows these words, but only where a boolean is asked for.
+		var b bool
+		if n.Style == 0 && n.Decode(&b) == nil {
+			return b
+		}
+		return n.Value
+	case "!!timestamp", "!!merge":
 		return n.Value
 	case "!!bool":
 		var b bool
@@ -55,6 +62,7 @@ func (r *reader) scalar(n *yaml.Node, path string) any {
 		if n.Decode(&i) == nil {
 			return i
 		}
+		fallthrough // too large for one
 	case "!!float":
 		var f float64
 		if n.Decode(&f) == nil && !math.IsNaN(f) && !math.IsInf(f, 0) {
