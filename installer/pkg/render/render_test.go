@@ -249,6 +249,10 @@ func TestRenderRefusesWithFaults(t *testing.T) {
 				{Path: "spec.values.global.proxy.includeIPRanges", Message: `netip.ParsePrefix("a"): no '/'`},
 			},
 		},
+		{
+			"ours, and not what Istio would accept by itself", `{profile: openshift, values: {pilot: {enabled: foo, cni: {enabled: foo}, replicaCount: many}}}`,
+			render.Faults{{Path: "spec.values.pilot.replicaCount", Message: `must be a whole number, and is the string "many"`}},
+		},
 		{"what is no value", `{revision: a b}`, render.Faults{{Message: "invalid revision specified: a b"}}},
 	}
 	for _, tc := range tests {

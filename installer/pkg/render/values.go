@@ -62,6 +62,9 @@ func (j *judge) meshConfig(given map[string]any, path string) {
 func (j *judge) message(m protoreflect.Message, given map[string]any, path string) {
 	fields := m.Descriptor().Fields()
 	for _, key := range slices.Sorted(maps.Keys(given)) {
+		if unread(path + "." + key) {
+			continue
+		}
 		fd := fields.ByJSONName(key)
 		if fd == nil {
 			// A field has a second name, that of its definition. Where both are there, Istio does not look at this one.
@@ -80,6 +83,14 @@ func (j *judge) message(m protoreflect.Message, given map[string]any, path strin
 			delete(given, key)
 		}
 	}
+}
+
+// unread says whether Istio does not look at what a spec has there, and so refuses nothing: over the first two its renderer writes which components are
+// enabled, and the gateways are in the default profile by their other names, which come first; all profiles build on that one.
+func unread(path string) bool {
+	return slices.Contains([]string{
+		"spec.values.pilot.enabled", "spec.values.pilot.cni.enabled", "spec.values.gateways.istio_ingressgateway", "spec.values.gateways.istio_egressgateway",
+	}, path)
 }
 
 // field judges the value of a field of m, and reports whether it can stay. Null is as good as absent, wherever it is.
