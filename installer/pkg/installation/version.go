@@ -63,9 +63,10 @@ func withoutVariant(tag string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(tag, "-distroless"), "-debug")
 }
 
-// minor returns such as "1.31" of the tags that Istio gives: 1.31.1, 1.31.0-rc.1, 1.31-alpha.<commit>. Of others nobody knows what is in them.
+// minor returns such as "1.31" of the tags that Istio gives, 1.31.1, 1.31.0-rc.1 and 1.31-alpha.<commit>, and of such as have a "v" before that or another
+// major version. Of names (latest, release-1.30, a commit) nobody knows what is in them.
 func minor(tag string) string {
-	parts := regexp.MustCompile(`^(1\.\d+)([.-].*)?$`).FindStringSubmatch(tag)
+	parts := regexp.MustCompile(`^v?(\d+\.\d+)([.-].*)?$`).FindStringSubmatch(tag)
 	if parts == nil {
 		return ""
 	}

@@ -42,7 +42,11 @@ func TestVersionNotes(t *testing.T) {
 		{reason: "one of another minor version", images: []string{"istio/pilot:1.32-alpha.5b7fb8a"}, want: []string{"pilot: version 1.32-alpha.5b7fb8a, " + untested + "1.32"}},
 		{reason: "a candidate", version: "1.31.0-rc.1", images: []string{"istio/pilot:1.31.0-rc.1"}},
 		{reason: "nobody knows what the latest is", version: "latest", images: []string{"istio/pilot:latest"}},
-		{reason: "a vendor's numbers are not Istio's", version: "2.6.3", images: []string{"vendor/pilot:2.6.3"}},
+		{reason: "a v before it", version: "v1.30.5", images: []string{"istio/pilot:v1.30.5"}, want: []string{"pilot: version v1.30.5, " + untested + "1.30"}},
+		{reason: "a v before the charts' own", version: "v1.31.5", images: []string{"istio/pilot:v1.31.5"}},
+		{reason: "another major version", version: "2.31.0", images: []string{"istio/pilot:2.31.0"}, want: []string{"pilot: version 2.31.0, " + untested + "2.31"}},
+		{reason: "both", version: "v2.0", images: []string{"istio/pilot:v2.0"}, want: []string{"pilot: version v2.0, " + untested + "2.0"}},
+		{reason: "names", images: []string{"istio/pilot:main", "istio/pilot:release-1.30", "istio/pilot:asm-1305-1", "istio/pilot:5b7fb8a", "istio/pilot:1305"}},
 		{
 			reason: "the values may say that nobody knows, too", version: "1.31.1", images: []string{"istio/pilot:latest"},
 			want: []string{"pilot: version latest, and not the 1.31.1 " + overridden},
