@@ -72,7 +72,7 @@ func NewOptions() *Options {
 		Enforcement:          string(policy.Deny),
 		Overridable:          []string{"MW207"},
 		Backfill:             string(policy.BackfillMissed),
-		ExcludeNamespaces:    []string{"istio-system", "istio-operator", "cert-manager"},
+		ExcludeNamespaces:    policy.DefaultExclusions(),
 		Mesh:                 meshflags.Default(),
 		LeaderElect:          true,
 		WebhookConfiguration: "meshwarden",

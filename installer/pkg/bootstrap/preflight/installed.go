@@ -3,14 +3,11 @@ package preflight
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"istio.io/istio/istioctl/pkg/install/k8sversion"
-	"istio.io/istio/operator/pkg/manifest"
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/meshwarden/meshwarden/installer/pkg/installation"
 	"github.com/meshwarden/meshwarden/installer/pkg/operator"
@@ -153,71 +150,6 @@ func stale(t Target, s snapshot) []*unstructured.Unstructured {
 		add("Role", &s.roles[i])
 	}
 	return objects
-}
-
-// owner is who installed an object.
-type owner struct{ tool, remedy string }
-
-// installations names, for everybody who installed Istio here already, what the target would take from them.
-func installations(t Target, s snapshot) []Finding {
-	var owners []owner
-	theirs := map[owner][]string{}
-	for _, o := range s.existing {
-		by, other := ownerOf(t, s, o)
-		if !other {
-			continue
-		}
-		if theirs[by] == nil {
-			owners = append(owners, by)
-		}
-		theirs[by] = append(theirs[by], title(o))
-	}
-	var findings []Finding
-	for _, by := range owners {
-		findings = append(findings, Finding{
-			Problem: fmt.Sprintf("Istio is installed here already, by %s: %s", by.tool, number(theirs[by])), Remedy: by.remedy,
-		})
-	}
-	return findings
-}
-
-// ownerOf says by what it bears who installed an object, and whether that is somebody else.
-func ownerOf(t Target, s snapshot, o *unstructured.Unstructured) (owner, bool) {
-	for _, reference := range o.GetOwnerReferences() {
-		if strings.HasPrefix(reference.APIVersion, "sailoperator.io/") {
-			return owner{"Sail (" + reference.Kind + " " + reference.Name + ")", "delete the Istio object that Sail installed it for"}, true
-		}
-	}
-	annotations, labels := o.GetAnnotations(), o.GetLabels()
-	// The label alone says nothing: Istio's charts bear it whoever renders them.
-	if release := annotations["meta.helm.sh/release-name"]; release != "" {
-		namespace := annotations["meta.helm.sh/release-namespace"]
-		return owner{fmt.Sprintf("Helm (release %s/%s)", namespace, release), fmt.Sprintf("helm uninstall -n %s %s", namespace, release)}, true
-	}
-	name, namespace := labels[manifest.OwningResourceName], labels[manifest.OwningResourceNamespace]
-	if name == "" || name == "unknown" { // the charts' word for: not from an IstioOperator
-		return owner{"somebody who left no trace", "remove it the way it was installed"}, true
-	}
-	id := types.NamespacedName{Namespace: namespace, Name: name}
-	lives := func(id types.NamespacedName) bool {
-		return slices.ContainsFunc(s.istioOperators, func(o *unstructured.Unstructured) bool { return key(o) == id })
-	}
-	living, watched := lives(id), slices.Contains(t.Watched, namespace)
-	switch {
-	case id == key(t.IstioOperator), living && watched:
-		return owner{}, false
-	case watched && lives(key(t.IstioOperator)):
-		return owner{}, false // of one that was there a moment ago: the operator is taking it over
-	case living:
-		return owner{
-			fmt.Sprintf("IstioOperator %s", id), fmt.Sprintf("add %s to namespaces.watched, or delete that IstioOperator", namespace),
-		}, true
-	default:
-		return owner{
-			fmt.Sprintf("istioctl (%s)", id),
-			fmt.Sprintf("to take it over, begin namespaces.watched with %s and set istio_spec.name to %s; or remove it: istioctl uninstall --purge", namespace, name),
-		}, true
-	}
 }
 
 // sail names control planes that the Sail operator keeps where ours is to be.

@@ -89,7 +89,7 @@ func Check(ctx context.Context, c Cluster, t Target) (Report, error) {
 	} {
 		r.Findings = append(r.Findings, judge(t, s)...)
 	}
-	r.Notes = slices.Concat(secondControlPlanes(t, s), leaving(t, s))
+	r.Notes = slices.Concat(secondControlPlanes(t, s), leaving(t, s), takenOver(t, s), onboarded(t, s))
 	return r, nil
 }
 

@@ -78,9 +78,17 @@ func (t Target) readingRights() []Right {
 			rights = append(rights, right)
 		}
 	}
+	for _, o := range t.rendered() {
+		if isWebhookConfiguration(o) {
+			continue // listed above
+		}
+		// Whose it is, if it is there. The names vary with the document, so the right is to all of the kind in its namespace.
+		right := rightsOn(o)("get")
+		right.Name = ""
+		rights = append(rights, right)
+	}
 	for _, o := range t.workloads() {
 		rights = append(rights,
-			rightsOn(o)("get"),
 			// Why they are not available.
 			Right{Verb: "list", Resource: "pods", Namespace: o.GetNamespace()},
 			Right{Verb: "list", Resource: "events", Namespace: o.GetNamespace()})
@@ -100,8 +108,17 @@ func (t Target) workloads() []*unstructured.Unstructured {
 	return workloads
 }
 
+// resourceOf returns the resource of a kind that is installed. All but one are named by the usual rule.
+func resourceOf(kind schema.GroupVersionKind) schema.GroupVersionResource {
+	if kind.Kind == "NetworkAttachmentDefinition" {
+		return kind.GroupVersion().WithResource("network-attachment-definitions")
+	}
+	resource, _ := meta.UnsafeGuessKindToResource(kind)
+	return resource
+}
+
 func rightsOn(o *unstructured.Unstructured) func(verb string) Right {
-	resource, _ := meta.UnsafeGuessKindToResource(o.GroupVersionKind())
+	resource := resourceOf(o.GroupVersionKind())
 	return func(verb string) Right {
 		return Right{Verb: verb, Group: resource.Group, Resource: resource.Resource, Namespace: o.GetNamespace(), Name: o.GetName()}
 	}
@@ -113,7 +130,7 @@ func bind(binding *unstructured.Unstructured) Right {
 		text, _, _ := unstructured.NestedString(binding.Object, "roleRef", name)
 		return text
 	}
-	resource, _ := meta.UnsafeGuessKindToResource(schema.GroupVersionKind{Group: field("apiGroup"), Kind: field("kind")})
+	resource := resourceOf(schema.GroupVersionKind{Group: field("apiGroup"), Kind: field("kind")})
 	return Right{Verb: "bind", Group: resource.Group, Resource: resource.Resource, Namespace: binding.GetNamespace(), Name: field("name")}
 }
 

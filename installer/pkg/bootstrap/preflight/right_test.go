@@ -13,6 +13,7 @@ import (
 
 	"github.com/meshwarden/meshwarden/installer/pkg/document"
 	"github.com/meshwarden/meshwarden/installer/pkg/installation"
+	"github.com/meshwarden/meshwarden/installer/pkg/operator"
 	"github.com/meshwarden/meshwarden/installer/pkg/render"
 )
 
@@ -78,13 +79,32 @@ func covers(granted, wanted Right) bool {
 		(granted.Name == "" || granted.Name == wanted.Name)
 }
 
+// everyKind is a profile, and values beside it, that bring out every kind of object that Istio's charts have.
+const everyKind = `openshift-ambient
+      values:
+        pilot: {autoscaleMin: 2}
+        global: {networkPolicy: {enabled: true}, remotePilotAddress: 10.0.0.1}
+        istiodRemote: {enabled: true, enabledLocalInjectorIstiod: true}
+        cni: {resourceQuotas: {enabled: true}}
+        experimental: {stableValidationPolicy: true}`
+
+// The preflight looks at what the operator installs, all of it.
+func TestRightsOnEveryKind(t *testing.T) {
+	rights := referenceTarget(t, everyKind).Rights()
+	for _, kind := range operator.Kinds() {
+		resource := resourceOf(kind)
+		if !slices.ContainsFunc(rights, func(r Right) bool {
+			return r.Group == resource.Group && r.Resource == resource.Resource && (r.Verb == "get" || r.Verb == "list")
+		}) {
+			t.Errorf("no right to read %s", resource)
+		}
+	}
+}
+
 // The Job may do what the preflight asks for, whatever the profile, and nothing else.
 func TestManifestGrantsRights(t *testing.T) {
 	granted := manifestRights(t)
-	var wanted []Right
-	for _, profile := range []string{"default", "ambient"} {
-		wanted = append(wanted, referenceTarget(t, profile).Rights()...)
-	}
+	wanted := slices.Concat(referenceTarget(t, "default").Rights(), referenceTarget(t, everyKind).Rights())
 	for _, w := range wanted {
 		if !slices.ContainsFunc(granted, func(g Right) bool { return covers(g, w) }) {
 			t.Errorf("manifests/bootstrap/rbac.yaml does not grant what is needed: %s", w)
@@ -112,10 +132,13 @@ func TestRights(t *testing.T) {
 		for _, name := range []string{"istio-operator", "istio-operator-watched"} {
 			want = append(want, "delete "+resource+group+" "+name)
 		}
-		for _, of := range []string{"istio-operator in namespace istio-operator", "istio-operator-watched in namespace istio-system"} {
+		for _, of := range []string{"istio-operator in namespace istio-operator", "in namespace istio-system", "istio-operator-watched in namespace istio-system"} {
 			verbs := []string{"create", "get", "patch"}
 			if resource == "roles" {
 				verbs = []string{"bind", "create", "escalate", "get", "patch"}
+			}
+			if strings.HasPrefix(of, "in ") { // what there is of Istio's own
+				verbs = []string{"get"}
 			}
 			for _, verb := range verbs {
 				want = append(want, verb+" "+resource+group+" "+of)

@@ -12,6 +12,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -37,9 +38,7 @@ type snapshot struct {
 	unserved []schema.GroupKind
 	// namespaces are those of the target that exist, by name.
 	namespaces map[string]*corev1.Namespace
-	// present are the titles of the objects that the bootstrap itself applies and that exist.
-	present map[string]bool
-	// existing are the target's rendered workloads and webhook configurations that exist, as they are.
+	// existing are the target's objects that exist, without the namespaces; their metadata alone, which say whose they are.
 	existing []*unstructured.Unstructured
 	// istioOperators are those of all namespaces; sail are the Sail operator's Istio objects.
 	istioOperators, sail []*unstructured.Unstructured
@@ -57,7 +56,7 @@ type snapshot struct {
 
 func (c Cluster) snapshot(ctx context.Context, t Target, denied []Right) (snapshot, error) {
 	s := snapshot{
-		denied: denied, namespaces: map[string]*corev1.Namespace{}, present: map[string]bool{}, served: map[types.NamespacedName]bool{},
+		denied: denied, namespaces: map[string]*corev1.Namespace{}, served: map[types.NamespacedName]bool{},
 	}
 	r := reading{ctx: ctx, client: c.Client, tolerant: len(denied) > 0}
 	for _, o := range t.Namespaces {
@@ -66,28 +65,29 @@ func (c Cluster) snapshot(ctx context.Context, t Target, denied []Right) (snapsh
 			s.namespaces[o.GetName()] = namespace
 		}
 	}
-	for _, o := range slices.Concat(t.Operator, []*unstructured.Unstructured{t.IstioOperator}) {
-		stored := &unstructured.Unstructured{}
-		stored.SetGroupVersionKind(o.GroupVersionKind())
-		s.present[title(o)] = r.get(key(o), stored)
-	}
+	s.readExisting(&r, t)
 	s.readIstio(&r, t)
 	s.readWebhooks(&r, t)
 	return s, r.err
 }
 
-// readIstio reads what may belong to an installation of Istio.
-func (s *snapshot) readIstio(r *reading, t Target) {
-	for _, o := range t.rendered() {
-		if !slices.Contains(t.workloads(), o) {
+// readExisting reads what there is of the target, object by object: a right to list would show all others of the kind, too. Webhook
+// configurations are listed anyway.
+func (s *snapshot) readExisting(r *reading, t Target) {
+	for _, o := range slices.Concat(t.Operator, []*unstructured.Unstructured{t.IstioOperator}, t.rendered()) {
+		if isWebhookConfiguration(o) {
 			continue
 		}
-		stored := &unstructured.Unstructured{}
+		stored := &metav1.PartialObjectMetadata{}
 		stored.SetGroupVersionKind(o.GroupVersionKind())
 		if r.get(key(o), stored) {
-			s.existing = append(s.existing, stored)
+			s.existing = append(s.existing, bare(o.GroupVersionKind(), stored))
 		}
 	}
+}
+
+// readIstio reads what else may belong to an installation of Istio.
+func (s *snapshot) readIstio(r *reading, t Target) {
 	s.istioOperators = r.listOf(t.IstioOperator.GroupVersionKind().GroupKind())
 	s.sail = r.listOf(sailKind())
 

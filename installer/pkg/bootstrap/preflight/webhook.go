@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
@@ -37,7 +36,7 @@ func (s *snapshot) configurations() []configuration {
 		all = append(all, mutating(c))
 	}
 	for _, c := range s.validating {
-		one := configuration{object: bare("ValidatingWebhookConfiguration", &c)}
+		one := configuration{object: bare(admissionv1.SchemeGroupVersion.WithKind("ValidatingWebhookConfiguration"), &c)}
 		for _, w := range c.Webhooks {
 			one.webhooks = append(one.webhooks, webhook{
 				name: w.Name, service: serviceOf(w.ClientConfig), rules: w.Rules, namespaces: w.NamespaceSelector, objects: w.ObjectSelector,
@@ -50,7 +49,7 @@ func (s *snapshot) configurations() []configuration {
 }
 
 func mutating(c admissionv1.MutatingWebhookConfiguration) configuration {
-	one := configuration{object: bare("MutatingWebhookConfiguration", &c)}
+	one := configuration{object: bare(admissionv1.SchemeGroupVersion.WithKind("MutatingWebhookConfiguration"), &c)}
 	for _, w := range c.Webhooks {
 		one.webhooks = append(one.webhooks, webhook{
 			name: w.Name, service: serviceOf(w.ClientConfig), rules: w.Rules, namespaces: w.NamespaceSelector, objects: w.ObjectSelector,
@@ -60,10 +59,11 @@ func mutating(c admissionv1.MutatingWebhookConfiguration) configuration {
 	return one
 }
 
-func bare(kind string, o metav1.Object) *unstructured.Unstructured {
+// bare returns what tells whose an object is.
+func bare(kind schema.GroupVersionKind, o metav1.Object) *unstructured.Unstructured {
 	object := &unstructured.Unstructured{}
-	object.SetAPIVersion("admissionregistration.k8s.io/v1")
-	object.SetKind(kind)
+	object.SetGroupVersionKind(kind)
+	object.SetNamespace(o.GetNamespace())
 	object.SetName(o.GetName())
 	object.SetLabels(o.GetLabels())
 	object.SetAnnotations(o.GetAnnotations())
@@ -91,21 +91,17 @@ type writing struct {
 
 // operations returns what may be asked for to bring an object to the cluster; nothing where it stays as it is. One that exists is
 // applied even where nothing changes: the API server then asks its webhooks, too.
-func operations(t Target, s snapshot, o *unstructured.Unstructured) []admissionv1.OperationType {
+func operations(s snapshot, o *unstructured.Unstructured) []admissionv1.OperationType {
 	is := func(other *unstructured.Unstructured) bool { return title(other) == title(o) }
-	creates, updates := []admissionv1.OperationType{admissionv1.Create}, []admissionv1.OperationType{admissionv1.Update}
 	switch {
 	case o.GetKind() == "Namespace" && s.namespaces[o.GetName()] != nil:
 		return nil
 	case o.GroupVersionKind().Group == admissionv1.GroupName:
 		return nil // the API server asks no webhook about these
-	case s.present[title(o)], slices.ContainsFunc(s.existing, is):
-		return updates
-	case len(s.existing) == 0, slices.ContainsFunc(t.Objects(), is), slices.ContainsFunc(t.workloads(), is):
-		return creates
+	case slices.ContainsFunc(s.existing, is):
+		return []admissionv1.OperationType{admissionv1.Update}
 	default:
-		// Istio is there, and whether it has this object was not read.
-		return slices.Concat(creates, updates)
+		return []admissionv1.OperationType{admissionv1.Create}
 	}
 }
 
@@ -113,8 +109,8 @@ func operations(t Target, s snapshot, o *unstructured.Unstructured) []admissionv
 func writings(t Target, s snapshot) []writing {
 	var all []writing
 	for _, o := range slices.Concat(t.Objects(), t.rendered()) {
-		resource, _ := meta.UnsafeGuessKindToResource(o.GroupVersionKind())
-		c := writing{title: title(o), operations: operations(t, s, o), resource: resource, namespaced: o.GetNamespace() != "", labels: o.GetLabels()}
+		resource := resourceOf(o.GroupVersionKind())
+		c := writing{title: title(o), operations: operations(s, o), resource: resource, namespaced: o.GetNamespace() != "", labels: o.GetLabels()}
 		if c.namespaced {
 			c.namespaceLabels = namespaceLabels(t, s, o.GetNamespace())
 		}
