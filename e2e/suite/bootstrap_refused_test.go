@@ -41,9 +41,18 @@ func testBadDocuments(t *testing.T, b *bootstrapped) {
 		noError(t, "read a bad document", err)
 		faults, err := os.ReadFile(strings.TrimSuffix(file, ".yaml") + ".txt")
 		noError(t, "read the faults of a bad document", err)
-		b.run(t, string(document), localRegistry).want(t, 1, strings.TrimSpace(string(faults)))
+		b.run(t, string(document), localRegistry).want(t, 78, strings.TrimSpace(string(faults)))
 	}
 }
+
+// everyKind is a profile, and values beside it, that bring out every kind of object that Istio's charts have.
+const everyKind = `profile: openshift-ambient
+      values:
+        pilot: {autoscaleMin: 2}
+        global: {networkPolicy: {enabled: true}, remotePilotAddress: 10.0.0.1}
+        istiodRemote: {enabled: true, enabledLocalInjectorIstiod: true}
+        cni: {resourceQuotas: {enabled: true}}
+        experimental: {stableValidationPolicy: true}`
 
 // testMissingRights takes one right after the other from the Job.
 func testMissingRights(t *testing.T, b *bootstrapped) {
@@ -62,7 +71,7 @@ func testMissingRights(t *testing.T, b *bootstrapped) {
 				b.run(t, reference(t), localRegistry, "--dry-run").want(t, 0, "+kind: IstioOperator")
 				continue
 			}
-			o := b.run(t, reference(t, "profile: default", "profile: ambient"), localRegistry) // it has every kind of workload
+			o := b.run(t, reference(t, "profile: default", everyKind), localRegistry)
 			o.want(t, 1, "nothing was changed")
 			for _, resource := range rule.Resources {
 				if group := rule.APIGroups[0]; group != "" {
@@ -106,6 +115,21 @@ webhooks:
   clientConfig: {service: {namespace: elsewhere, name: nobody}}
   rules: [{operations: [CREATE], apiGroups: [%q], apiVersions: [v1], resources: [%s]}]
   namespaceSelector: {matchLabels: {%s}}`
+	const crd = `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: %[1]s.networking.istio.io, annotations: %[3]s}
+spec:
+  group: networking.istio.io
+  scope: Namespaced
+  names: {kind: %[2]s, plural: %[1]s}
+  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
+`
+	const clusterRole = `---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: istio-reader-clusterrole-istio-system, annotations: %s}
+`
 	return []made{
 		{
 			name: "istioctl", reason: "its labels name an IstioOperator that is nowhere",
@@ -118,6 +142,17 @@ webhooks:
 			objects: fmt.Sprintf(owned, `labels: {app.kubernetes.io/managed-by: Helm, install.operator.istio.io/owning-resource: unknown}
   annotations: {meta.helm.sh/release-name: istiod, meta.helm.sh/release-namespace: istio-system}`),
 			want: "Istio is installed here already, by Helm (release istio-system/istiod): Deployment istio-system/istiod",
+		},
+		{
+			name: "helm base", reason: "what a release leaves behind that was uninstalled is no collision, what it still has is one",
+			objects: fmt.Sprintf(crd, "destinationrules", "DestinationRule", "{helm.sh/resource-policy: keep, meta.helm.sh/release-name: istio-base, meta.helm.sh/release-namespace: istio-system}") +
+				fmt.Sprintf(clusterRole, "{meta.helm.sh/release-name: istiod, meta.helm.sh/release-namespace: istio-system}"),
+			want: "Istio is installed here already, by Helm (release istio-system/istiod): ClusterRole istio-reader-clusterrole-istio-system\n    take that out of",
+		},
+		{
+			name: "helm definitions", reason: "they would go with their release, and all objects with them",
+			objects: fmt.Sprintf(crd, "destinationrules", "DestinationRule", "{meta.helm.sh/release-name: mesh, meta.helm.sh/release-namespace: default}"),
+			want:    "to uninstall Helm (release default/mesh) would delete CustomResourceDefinition destinationrules.networking.istio.io",
 		},
 		{
 			name: "sail", reason: "its own object, of a kind that is there only with it",

@@ -14,6 +14,7 @@ import (
 
 	"github.com/meshwarden/meshwarden/cmd/webhook/version"
 	"github.com/meshwarden/meshwarden/installer/cmd/installer/documentflags"
+	"github.com/meshwarden/meshwarden/installer/cmd/installer/exitcode"
 	"github.com/meshwarden/meshwarden/installer/pkg/bootstrap"
 	"github.com/meshwarden/meshwarden/installer/pkg/bootstrap/preflight"
 	"github.com/meshwarden/meshwarden/installer/pkg/operator"
@@ -44,7 +45,11 @@ It can be run again at any time: it changes nothing where nothing is different,
 goes on where it stopped, and upgrades when the document has changed.
 
 The cluster is the one of --kubeconfig, of $KUBECONFIG or ~/.kube/config, or that
-of the pod in which the command runs.`
+of the pod in which the command runs.
+
+The exit code is 0 when Istio is installed or not enabled; 78 when nothing was done
+because the document or the options are wrong: trying again does not help; and 1
+when something else is in the way or goes wrong.`
 
 const example = `  installer bootstrap document.yaml
   installer bootstrap --dry-run document.yaml
@@ -57,7 +62,7 @@ func (o *options) cluster() (preflight.Cluster, error) {
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: o.context})
 	config, err := loader.ClientConfig()
 	if err != nil {
-		return preflight.Cluster{}, fmt.Errorf("cannot find the cluster; name it by --kubeconfig or $KUBECONFIG: %w", err)
+		return preflight.Cluster{}, exitcode.OfInput(fmt.Errorf("cannot find the cluster; name it by --kubeconfig or $KUBECONFIG: %w", err))
 	}
 	config.QPS = -1 // the API server's fairness is the limit
 	config.UserAgent = bootstrap.FieldManager
@@ -76,7 +81,7 @@ func (o *options) cluster() (preflight.Cluster, error) {
 // run does what the document in the file asks for.
 func (o *options) run(c *cobra.Command, file string) error {
 	if o.timeout <= 0 {
-		return fmt.Errorf("--timeout %s: give a time to wait, such as 10m", o.timeout)
+		return exitcode.OfInput(fmt.Errorf("--timeout %s: give a time to wait, such as 10m", o.timeout))
 	}
 	i, err := o.document.Load(file, c.InOrStdin())
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/meshwarden/meshwarden/cmd/webhook/version"
+	"github.com/meshwarden/meshwarden/installer/cmd/installer/exitcode"
 	"github.com/meshwarden/meshwarden/installer/pkg/document"
 	"github.com/meshwarden/meshwarden/installer/pkg/installation"
 	"github.com/meshwarden/meshwarden/installer/pkg/render"
@@ -64,28 +65,30 @@ func (i Installation) PrintNotes(w io.Writer) {
 	}
 }
 
-// Load reads the document from a file or, for "-", from in. The error names everything that is wrong with the document, or what Istio refuses in it.
+// Load reads the document from a file or, for "-", from in. The error names everything that is wrong with the document, its values included,
+// and is marked by package exitcode as one of the input, unless it is one of this machine.
 func (o *Options) Load(file string, in io.Reader) (Installation, error) {
 	d, err := read(file, in)
 	if err != nil || !d.Enabled {
-		return Installation{Document: d}, err
+		return Installation{Document: d}, exitcode.OfInput(err)
 	}
 	plan, err := installation.New(d, installation.Options{
 		ImageRegistry: o.ImageRegistry, OperatorImage: o.OperatorImage, Version: version.Get().Version,
 	})
 	if err != nil {
-		return Installation{}, err
+		return Installation{}, exitcode.OfInput(err)
 	}
 	rendering, err := render.Render(plan.IstioOperator, nil)
-	if invalid := new(render.InvalidError); errors.As(err, &invalid) {
-		return Installation{}, fmt.Errorf("%s: Istio refuses what the document makes of istio_spec: %w", displayed(file), invalid)
-	}
 	if err != nil {
-		return Installation{}, err
+		return Installation{}, inDocument(displayed(file), d, err)
+	}
+	for i, w := range rendering.Warnings {
+		rendering.Warnings[i] = warningInDocument(displayed(file), d, w)
 	}
 	i := Installation{Document: d, Plan: plan, Rendering: rendering}
+	i.Notes = installation.VersionNotes(d.Version, i.Images())
 	if d.UseLocalImageRegistry {
-		i.Notes = foreign(i.Images(), o.ImageRegistry)
+		i.Notes = append(i.Notes, foreign(i.Images(), o.ImageRegistry)...)
 	}
 	return i, nil
 }
@@ -129,7 +132,7 @@ func read(file string, in io.Reader) (document.Document, error) {
 	}
 	d, err := document.Read(displayed(file), content)
 	if faults := new(document.Faults); errors.As(err, &faults) {
-		return document.Document{}, fmt.Errorf("nothing was done, as this is wrong with the document:\n%w", faults) // each begins a line with its file and line
+		return document.Document{}, wrong(displayed(file), append(faults.Faults, located(d, judged(d))...))
 	}
 	return d, err
 }
