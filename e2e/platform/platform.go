@@ -29,6 +29,8 @@ import (
 const (
 	// installer is the repository of the image of the bootstrap Job and of the operator.
 	installer = "meshwarden/installer"
+	// bootstrapNamespace is that of the Job.
+	bootstrapNamespace = "meshwarden-bootstrap"
 	// IstioNamespace is Istio's in the document of manifests/bootstrap.
 	IstioNamespace = "istio-system"
 	// OperatorNamespace is there that of Istio's operator.
@@ -71,7 +73,13 @@ func Start(ctx context.Context, o Options) (*Platform, error) {
 		istiod.Image:     istiod.Program(o.Istiod),
 		installer: {
 			Path: o.Installer, Listen: map[int32]string{8080: "--metrics-address", 8081: "--health-address"},
-			Options: func(at kubelet.Place) []string { return []string{"--kubeconfig=" + at.Kubeconfig} },
+			Options: func(at kubelet.Place) []string {
+				options := []string{"--kubeconfig=" + at.Kubeconfig}
+				if at.Namespace != bootstrapNamespace { // the operator, which otherwise reads its namespace from a file of the container's
+					options = append(options, "--namespace="+at.Namespace)
+				}
+				return options
+			},
 		},
 	}
 	p := &Platform{options: o}
@@ -127,7 +135,7 @@ func (p *Platform) Bootstrap(ctx context.Context) error {
 	}
 	seen := &batchv1.Job{}
 	err = p.wait(ctx, func(ctx context.Context) (bool, error) {
-		if err := p.client.Get(ctx, client.ObjectKey{Namespace: "meshwarden-bootstrap", Name: "bootstrap"}, seen); err != nil {
+		if err := p.client.Get(ctx, client.ObjectKey{Namespace: bootstrapNamespace, Name: "bootstrap"}, seen); err != nil {
 			return false, err
 		}
 		if seen.Status.Failed > 0 {

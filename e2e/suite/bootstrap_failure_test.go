@@ -3,8 +3,11 @@ package suite
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,7 +24,8 @@ func TestBootstrapFailure(t *testing.T) {
 	b := startBootstrapWithNodes(t, map[string]kubelet.Program{
 		"missing.example.com/istio/pilot": {},
 		"broken.example.com/istio/pilot":  istiod.Program("/bin/false"),
-	}, controlplane.Options{})
+	}, controlplane.Options{APIServerArgs: []string{"--admission-control-config-file=" + restricted(t)}})
+	b.namespace(t, "mesh-two") // made by hand, without the label that the bootstrap's own have
 	document := reference(t, "operator: istio-operator", "operator: mesh-operator", "- istio-system", "- mesh-config\n        - mesh-two",
 		"istio: istio-system", "istio: mesh")
 	// from runs a document whose images come from another registry, but for the operator's.
@@ -31,9 +35,21 @@ func TestBootstrapFailure(t *testing.T) {
 	fails := func(registry string, want ...string) {
 		t.Helper()
 		b.interrupted(t, document, want[len(want)-1], from(registry)...)
-		b.run(t, document, append(from(registry), "--timeout=2s")...).want(t, 1, append(want, "is not healthy after 2s:\n  - ")...)
+		// A container that is started anew runs for a moment each time, when there is nothing to be told of it.
+		b.eventually(t, "a run that fails tells why", func(context.Context) error {
+			o := b.run(t, document, append(from(registry), "--timeout=2s")...)
+			o.want(t, 1)
+			for _, part := range append(want, "is not healthy after 2s:\n  - ") {
+				if !strings.Contains(o.output, part) {
+					return fmt.Errorf("the output lacks %q:\n%s", part, o.output)
+				}
+			}
+			return nil
+		})
 	}
 
+	fails("missing.example.com", "note: namespace mesh-two was there before", "Deployment mesh/istiod", `violates PodSecurity "restricted:latest"`)
+	b.patchNamespace(t, "mesh", `{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"baseline"}}}`)
 	fails("missing.example.com", "unchanged   Role mesh-two/istio-operator-watched", "Deployment mesh/istiod: 0 of 1 replicas available: pod istiod-", "ImagePullBackOff")
 	fails("broken.example.com", "Deployment mesh/istiod", "CrashLoopBackOff: container discovery ended with exit code 1")
 	b.mustApply(t, "{apiVersion: v1, kind: ResourceQuota, metadata: {name: small, namespace: mesh}, spec: {hard: {pods: 0}}}")
@@ -46,6 +62,24 @@ func TestBootstrapFailure(t *testing.T) {
 	b.available(t, "mesh", "istiod")
 	b.available(t, "mesh", "istio-ingressgateway")
 	b.available(t, "mesh-operator", "istio-operator")
+}
+
+// restricted returns the file by which an API server enforces the strictest Pod Security where no label says otherwise. No preflight
+// sees that.
+func restricted(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "admission.yaml")
+	noError(t, "write the configuration of admission", os.WriteFile(file, []byte(`
+apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+- name: PodSecurity
+  configuration:
+    apiVersion: pod-security.admission.config.k8s.io/v1
+    kind: PodSecurityConfiguration
+    defaults: {enforce: restricted}
+`), 0o600))
+	return file
 }
 
 // interrupted runs the program until it says something, and then interrupts it.
