@@ -102,7 +102,7 @@ func compareWithREADME(t *testing.T, printed, shown, beginning string) {
 		t.Fatalf("README's block has no line that begins with %q", beginning)
 	}
 	// Above that line is what is started, and how far that is.
-	if diff := cmp.Diff(steady(shown, "Starting", "Applying"), steady(printed, "Starting", "Applying")); diff != "" {
+	if diff := cmp.Diff(steady(shown, "Starting", "Applying", "  preflight"), steady(printed, "Starting", "Applying", "  preflight")); diff != "" {
 		t.Errorf("README shows other starts (-README +printed):\n%s", diff)
 	}
 	printed, _, _ = strings.Cut(from(printed, beginning), "\n\nStopping ...")
